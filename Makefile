@@ -1,0 +1,61 @@
+# Every target sets itself up in .venv, from Python 3.11 or newer and the package registries alone.
+#   make demo    takes the example song apart through the streaming engine and measures the result
+#   make test    lint, types and all tests: what CI runs
+#   make check   the same without the slow tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+REFERENCE := $(wildcard requirements-reference.txt)
+EXAMPLE := examples/lithium
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint clean ffmpeg
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(VENV)/.streamsep
+	$(BIN)/streamsep stream $(EXAMPLE)/mix.ogg -o demo --stems $(EXAMPLE)
+
+test: lint ffmpeg
+	$(BIN)/python -m pytest
+
+check: lint
+	$(BIN)/python -m pytest -m "not slow and not gpu and not audio"
+
+lint: $(VENV)/.streamsep-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/.streamsep: pyproject.toml | $(BIN)/python
+	@echo "installing streamsep into $(VENV) (a few minutes the first time)"
+	$(PIP) --editable '.[onnx]'
+	@touch $@
+
+$(VENV)/.streamsep-test: pyproject.toml $(REFERENCE) | $(BIN)/python
+	@echo "installing streamsep and its tests into $(VENV) (a few minutes the first time)"
+	$(PIP) --editable '.[test]'
+	$(if $(REFERENCE),$(PIP) --no-deps --requirement $(REFERENCE))
+	@touch $@ $(VENV)/.streamsep
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "streamsep needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(call system,python3-venv) || exit 1
+	$(PYTHON) -m venv $(VENV)
+
+# Only the formats that libsndfile does not read need ffmpeg, so the tests that use it skip themselves without it.
+ffmpeg:
+	@command -v ffmpeg >/dev/null || $(call system,ffmpeg) || echo "continuing without ffmpeg"
+
+# Installs a Debian package as root, or names the command; fails unless it was installed.
+system = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	  then echo "installing $(1) with apt"; \
+	    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq --no-install-recommends install -y $(1); } >/dev/null; \
+	  else echo "$(1) is missing; install it: sudo apt-get install $(1)" >&2; false; fi; }

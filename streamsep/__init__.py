@@ -1,0 +1,62 @@
+"""Separates music into drums, bass, other and vocals while it plays.
+
+The public names are imported when they are first used: `import streamsep` stays quick and needs no optional part.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamsep.errors import StreamsepError
+    from streamsep.files import read_audio, write_audio
+    from streamsep.models.apply import apply_model
+    from streamsep.models.causal_config import CausalConfig
+    from streamsep.models.causal_htdemucs import CausalHTDemucs
+    from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
+    from streamsep.models.registry import load_model, preset_names
+    from streamsep.models.separator import Separator
+    from streamsep.models.streaming import separate_stream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CausalConfig",
+    "CausalHTDemucs",
+    "HTDemucs",
+    "HTDemucsConfig",
+    "Separator",
+    "StreamsepError",
+    "apply_model",
+    "load_model",
+    "preset_names",
+    "read_audio",
+    "separate_stream",
+    "write_audio",
+]
+
+_HOMES = {
+    "CausalConfig": "models.causal_config",
+    "CausalHTDemucs": "models.causal_htdemucs",
+    "HTDemucs": "models.htdemucs",
+    "HTDemucsConfig": "models.htdemucs",
+    "Separator": "models.separator",
+    "StreamsepError": "errors",
+    "apply_model": "models.apply",
+    "load_model": "models.registry",
+    "preset_names": "models.registry",
+    "read_audio": "files",
+    "separate_stream": "models.streaming",
+    "write_audio": "files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'streamsep' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"streamsep.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

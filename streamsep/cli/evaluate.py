@@ -1,0 +1,80 @@
+"""`streamsep evaluate`: SDR and SI-SDR of a streaming model on songs with true stems, beside the best constant gain."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from streamsep.models.separator import Separator
+    from streamsep.training.data import Song
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("evaluate", help="measure a model on songs with true stems", description=__doc__)
+    parser.add_argument("--model", "-n", default="live-23-small", help="name or checkpoint (default %(default)s)")
+    parser.add_argument("--data", type=Path, required=True, help="folder of songs, or a MUSDB18-HQ tree")
+    parser.add_argument("--subset", choices=("train", "test"), help="the part of a MUSDB18-HQ tree to use")
+    parser.add_argument("--songs", help="names of songs, separated by commas (default: all)")
+    parser.add_argument("--seconds", type=float, help="only the first seconds of each song")
+    parser.add_argument("--chunk", type=int, default=64, help="hops a step (default %(default)s)")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded audio (default %(default)s)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default %(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate song by song; print a table for each and one of the means."""
+    import torch
+
+    from streamsep.errors import StreamsepError
+    from streamsep.evaluation.evaluate import format_table, mean_scores, write_json
+    from streamsep.models.registry import load_model
+    from streamsep.models.separator import Separator
+    from streamsep.training.data import open_songs, song_folders
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    folders = song_folders(args.data, args.subset)
+    names = args.songs.split(",") if args.songs else list(folders)
+    for name in names:
+        if name not in folders:
+            raise StreamsepError(f"no song {name!r} in {args.data}; there are {', '.join(sorted(folders))}")
+    model = load_model(args.model, device=args.device)
+    if not isinstance(model, Separator):
+        raise StreamsepError(f"{args.model} is not a streaming model; choose one of the live presets")
+    results = {}
+    for song in open_songs(args.data, {name: folders[name] for name in names}, args.cache):
+        results[song.name] = _evaluate(model, song, args)
+        print(f"\n{song.name}\n{format_table(results[song.name])}")
+    means = mean_scores(results)
+    print(f"\nmean of {len(results)} songs, dB\n{format_table(means)}")
+    if args.json:
+        write_json(args.json, {"model": args.model, "seconds": args.seconds, "songs": results, "mean": means})
+    return 0
+
+
+def _evaluate(model: Separator, song: Song, args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    from tqdm import tqdm
+
+    from streamsep.evaluation.evaluate import evaluate_song
+    from streamsep.training.validation import read_song
+
+    class Reader:
+        length = song.length
+
+        def __call__(self, start: int, frames: int) -> torch.Tensor:
+            return read_song(song, model.sources, start, frames)
+
+    whole = song.length if args.seconds is None else min(song.length, round(args.seconds * model.sample_rate))
+    with tqdm(total=whole, desc=song.name, unit="sample", unit_scale=True, leave=False) as bar:
+        return evaluate_song(
+            model, Reader(), names=model.sources, seconds=args.seconds, chunk=args.chunk, device=args.device,
+            progress=bar.update,
+        )  # fmt: skip

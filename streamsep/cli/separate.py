@@ -1,0 +1,182 @@
+"""`streamsep separate`: whole songs to stems on disk."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from streamsep.cli.options import add_model_flags, pick_device, positive_int
+from streamsep.errors import StreamsepError
+
+if TYPE_CHECKING:
+    from streamsep.cli.songs import Job, Output, Report, TwoStems
+
+_OFFLINE = ("shifts", "overlap", "segment", "split")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "separate",
+        help="separate songs into files",
+        description="Separate songs into one file a stem, at each song's own rate and length (mono stays mono, 5.1 is "
+        "mixed down to stereo), written to OUT/MODEL/SONG/STEM.wav.",
+    )
+    parser.add_argument("songs", nargs="+", type=Path, metavar="SONG", help="a file that libsndfile or ffmpeg reads")
+    add_model_flags(parser)
+    parser.add_argument(
+        "--mode",
+        choices=("stream", "offline"),
+        help="run a causal model chunk by chunk, or an offline one over segments (default: what the model is)",
+    )
+    parser.add_argument(
+        "-j", "--jobs", type=positive_int, default=1, metavar="N", help="songs at a time (default %(default)s)"
+    )
+    _add_stem_flags(parser.add_argument_group("stems"))
+    _add_file_flags(parser.add_argument_group("files"))
+    _add_offline_flags(parser.add_argument_group("offline models only"))
+    parser.set_defaults(run=run)
+
+
+def _add_stem_flags(group: Any) -> None:
+    group.add_argument("--two-stems", metavar="STEM", help="only this stem and the rest")
+    group.add_argument(
+        "--other-method",
+        choices=("add", "minus", "none"),
+        default="add",
+        help="the rest is the sum of the other stems (no_STEM), the song minus the stem (minus_STEM), or left out "
+        "(default %(default)s)",
+    )
+
+
+def _add_file_flags(group: Any) -> None:
+    group.add_argument("-o", "--out", type=Path, default=Path("separated"), help="folder (default %(default)s)")
+    group.add_argument(
+        "--filename",
+        default="{track}/{stem}.{ext}",
+        metavar="TEMPLATE",
+        help="path below OUT/MODEL, of {track}, {trackext}, {stem}, {ext} (default %(default)s)",
+    )
+    coding = group.add_mutually_exclusive_group()
+    coding.add_argument("--mp3", action="store_true", help="mp3 (rates above 48 kHz become 48 kHz)")
+    coding.add_argument("--flac", action="store_true", help="flac")
+    group.add_argument("--mp3-bitrate", type=int, default=320, metavar="KBIT", help="in kbit/s (default %(default)s)")
+    bits = group.add_mutually_exclusive_group()
+    bits.add_argument("--int24", action="store_true", help="24-bit samples in place of 16-bit ones")
+    bits.add_argument("--float32", action="store_true", help="32-bit float samples")
+    group.add_argument(
+        "--clip-mode",
+        choices=("rescale", "clamp", "none"),
+        default="rescale",
+        help="a stem that peaks too high is turned down as a whole, cut off, or left (default %(default)s)",
+    )
+
+
+def _add_offline_flags(group: Any) -> None:
+    group.add_argument("--shifts", type=int, metavar="N", help="average over N random shifts (default 0)")
+    group.add_argument(
+        "--overlap", type=float, metavar="F", help="share of a segment that the next repeats (default 0.25)"
+    )
+    group.add_argument("--segment", type=float, metavar="S", help="seconds of a segment (default: the model's)")
+    group.add_argument(
+        "--split", action=argparse.BooleanOptionalAction, default=None, help="cut the song into segments (default)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Separate each song; one that fails is told of, and the others go on."""
+    from streamsep.cli.songs import refuse_collisions
+
+    job, songs = _make_job(args), list(dict.fromkeys(args.songs))
+    refuse_collisions(job, songs)
+    failed = 0
+    for song, outcome in _outcomes(job, songs, args.jobs):
+        if not isinstance(outcome, StreamsepError):
+            _tell(song, outcome)
+        elif len(songs) == 1:
+            raise outcome
+        else:
+            failed += 1
+            print(f"streamsep: error: {outcome}", file=sys.stderr)
+    if failed:
+        raise StreamsepError(f"{failed} of {len(songs)} songs failed for the reasons above; the others are done")
+    return 0
+
+
+def _outcomes(job: Job, songs: list[Path], jobs: int) -> Iterator[tuple[Path, Report | StreamsepError]]:
+    """Separate up to `jobs` songs at a time; what became of each, in their order."""
+    from streamsep.cli.songs import separate_song
+
+    cancel = threading.Event()
+
+    def attempt(song: Path, row: int) -> Report | StreamsepError:
+        try:
+            return separate_song(job, song, cancel, row)
+        except StreamsepError as error:
+            return error
+
+    if jobs == 1:
+        yield from ((song, attempt(song, 0)) for song in songs)
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(attempt, song, row % jobs) for row, song in enumerate(songs)]
+        try:
+            for song, future in zip(songs, futures, strict=True):
+                yield song, future.result()
+        finally:
+            cancel.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def _tell(song: Path, report: Report) -> None:
+    if report.repaired:
+        print(f"{song}: {report.repaired} samples are not finite numbers and count as silence", file=sys.stderr)
+    speed = report.seconds / report.elapsed
+    print(f"{song}: {report.seconds:.1f} s of music in {report.elapsed:.1f} s ({speed:.1f} times real time)")
+    for path in report.files:
+        print(f"  {path}")
+
+
+def _make_job(args: argparse.Namespace) -> Job:
+    """Load the model and gather the flags; StreamsepError where they contradict each other or the model."""
+    from streamsep.cli.songs import Job
+    from streamsep.models.registry import default_model, load_model
+    from streamsep.models.separator import Separator
+
+    device = pick_device(args.device)
+    name = args.model or default_model(args.mode or "stream")
+    model: Any = load_model(name, device=device)
+    streaming = isinstance(model, Separator)
+    if args.mode not in (None, "stream" if streaming else "offline"):
+        kind = "a streaming" if streaming else "an offline"
+        raise StreamsepError(f"{name} is {kind} model; leave --mode {args.mode} out or choose another --model")
+    offline = {key: getattr(args, key) for key in _OFFLINE if getattr(args, key) is not None}
+    if streaming and offline:
+        raise StreamsepError(
+            f"--{next(iter(offline))} is for offline models, and {name} is a streaming one; leave it out"
+        )
+    return Job(model, streaming, device, _output(args, Path(name).stem), _two_stems(args, model.sources), offline)
+
+
+def _output(args: argparse.Namespace, model: str) -> Output:
+    from streamsep.cli.songs import Output
+    from streamsep.files import Codec
+
+    form: Literal["wav", "flac", "mp3"] = "mp3" if args.mp3 else "flac" if args.flac else "wav"
+    codec = Codec(form, 24 if args.int24 else 32 if args.float32 else 16, args.mp3_bitrate)
+    return Output(args.out / model, args.filename, codec, args.clip_mode)
+
+
+def _two_stems(args: argparse.Namespace, sources: tuple[str, ...]) -> TwoStems | None:
+    from streamsep.cli.songs import TwoStems
+
+    if args.two_stems is None:
+        return None
+    if args.two_stems not in sources:
+        raise StreamsepError(f"the model has no stem {args.two_stems!r}; choose --two-stems {', '.join(sources)}")
+    return TwoStems(args.two_stems, args.other_method)

@@ -1,0 +1,269 @@
+"""`streamsep stream`: a song through the live path, as fast as possible or in real time, and what that measured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamsep.cli.options import add_model_flags, pick_device, positive_int
+from streamsep.errors import StreamsepError
+
+if TYPE_CHECKING:
+    from streamsep.engine.backends.file import FileDevice
+    from streamsep.engine.executor import Executor
+    from streamsep.engine.stream import Stream
+    from streamsep.files import Samples
+
+# One part in five on top of the measured step times: a run is longer than a measurement.
+_MARGIN = 1.2
+_BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} s of music [{elapsed}<{remaining}]"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "stream",
+        help="send a song through the live path and measure it",
+        description="Send a song block by block through the path that live sound takes, write the stems (aligned with "
+        "the song, at its rate and length) to OUT/MODEL/SONG/STEM.wav, and print latency, step times and misses.",
+    )
+    parser.add_argument("song", type=Path, metavar="SONG", help="a file that libsndfile or ffmpeg reads")
+    add_model_flags(parser)
+    parser.add_argument("--seconds", type=_positive, metavar="N", help="only the first N seconds")
+    _add_engine_flags(parser.add_argument_group("engine"))
+    _add_output_flags(parser.add_argument_group("output"))
+    parser.set_defaults(run=run)
+
+
+def _add_engine_flags(group: Any) -> None:
+    group.add_argument("--realtime", action="store_true", help="clocked as by an audio interface")
+    group.add_argument("--executor", default="eager", metavar="NAME", help="eager or cuda-graph (default %(default)s)")
+    group.add_argument(
+        "--block", type=positive_int, default=256, metavar="N", help="frames of a device block (default %(default)s)"
+    )
+    group.add_argument(
+        "--queue",
+        type=positive_int,
+        metavar="N",
+        help="blocks of delay granted to the model (default: 1, with --realtime as many as its step times need)",
+    )
+    group.add_argument(
+        "--on-overload",
+        choices=("dry", "mute"),
+        default="dry",
+        help="what sounds while stems are missing: the mix or nothing (default %(default)s)",
+    )
+    group.add_argument(
+        "--gain",
+        action="append",
+        default=[],
+        type=_gain,
+        metavar="STEM=DB",
+        help="level of a stem in dB, -inf to mute; then the remix is written too (may be repeated)",
+    )
+
+
+def _add_output_flags(group: Any) -> None:
+    group.add_argument("-o", "--out", type=Path, default=Path("separated"), help="folder (default %(default)s)")
+    group.add_argument("--format", choices=("wav", "flac", "mp3"), default="wav", help="(default %(default)s)")
+    group.add_argument(
+        "--bits", type=int, choices=(16, 24, 32), default=16, help="bits of a sample, 32 is float (default %(default)s)"
+    )
+    group.add_argument("--stems", type=Path, metavar="DIR", help="the true stems (DIR/vocals.wav, ...): prints SDRs")
+    group.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _gain(text: str) -> tuple[str, float]:
+    name, separator, level = text.partition("=")
+    try:
+        decibels = float(level)
+    except ValueError:
+        decibels = math.nan
+    if not separator or math.isnan(decibels) or decibels > 60:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form STEM=DB, such as vocals=-60")
+    return name, decibels
+
+
+@dataclass(frozen=True)
+class Score:
+    """How near a stem came to its truth, in dB; the baseline is the best constant gain on the mixture."""
+
+    stem: str
+    sdr: float
+    si_sdr: float
+    baseline: float
+
+
+def run(args: argparse.Namespace) -> int:
+    """Stream the song, then write and tell what came of it."""
+    from streamsep.engine.executor import make_executor
+    from streamsep.models.registry import default_model, load_model
+
+    device = pick_device(args.device)
+    name = args.model or default_model("stream")
+    model = _streaming(load_model(name, device=device), name)
+    executor = make_executor(args.executor, model, device=device, max_chunk=math.ceil(args.block / model.hop))
+    truth = _find_stems(args.stems, model.sources) if args.stems else {}
+    player = _open(args, model)
+    stream = _make_stream(args, executor, player)
+    _play(stream, player)
+    stems = _split(player.recording(), model.sources)
+    outputs = _write(args, Path(name).stem, player, stems)
+    scores = _score(truth, player, stems)
+    _tell(stream, player, scores, outputs)
+    if args.json:
+        _write_json(args.json, stream, scores, outputs)
+    return 0
+
+
+def _streaming(model: Any, name: str) -> Any:
+    from streamsep.models.separator import Separator
+
+    if not isinstance(model, Separator):
+        raise StreamsepError(f"{name} is an offline model; choose a streaming --model, or use streamsep separate")
+    return model
+
+
+def _open(args: argparse.Namespace, model: Any) -> FileDevice:
+    from streamsep.engine.backends.clocked import Clocking
+    from streamsep.engine.backends.file import FileDevice
+
+    clocking = Clocking(args.block, args.realtime)
+    outputs = 2 * len(model.sources)
+    return FileDevice(args.song, outputs, sample_rate=model.sample_rate, seconds=args.seconds, clocking=clocking)
+
+
+def _make_stream(args: argparse.Namespace, executor: Executor, player: FileDevice) -> Stream:
+    from streamsep.engine.mixer import from_decibels
+    from streamsep.engine.stream import Stream, StreamConfig
+
+    queue = args.queue or (_measured_queue(args, executor) if args.realtime else 1)
+    stream = Stream(executor, player, StreamConfig(queue=queue, on_overload=args.on_overload, output="stems"))
+    for stem, level in args.gain:
+        stream.set_gain(stem, from_decibels(level))
+    return stream
+
+
+def _measured_queue(args: argparse.Namespace, executor: Executor) -> int:
+    from streamsep.engine.stream import measure_step
+    from streamsep.engine.timing import queue_blocks
+
+    longest = float(measure_step(executor).max())
+    separator = executor.separator
+    return queue_blocks(_MARGIN * longest, separator.hop, args.block, separator.sample_rate)
+
+
+def _play(stream: Stream, player: FileDevice) -> None:
+    """Run the stream to its end under a progress bar; Ctrl-C stops device and worker and tells the figures so far."""
+    from tqdm import tqdm
+
+    rate = player.sample_rate
+    total = player.frames / rate
+    with tqdm(desc=player.path.name, total=total, bar_format=_BAR, disable=None) as bar:
+        try:
+            stream.start()
+            while not stream.wait(0.1) and stream.error is None:
+                bar.update(min(stream.position / rate, total) - bar.n)
+            if stream.error is None:
+                bar.update(total - bar.n)
+        except KeyboardInterrupt:
+            bar.close()
+            print(stream.report().to_text())
+            raise
+        finally:
+            stream.close()
+    if stream.error is not None:
+        raise StreamsepError(f"the model failed in the middle of the stream: {stream.error}") from stream.error
+
+
+def _split(recording: Samples, sources: tuple[str, ...]) -> dict[str, Samples]:
+    return {name: recording[2 * i : 2 * i + 2] for i, name in enumerate(sources)}
+
+
+def _write(args: argparse.Namespace, model: str, player: FileDevice, stems: dict[str, Samples]) -> list[Path]:
+    """Write the stems, and with gains the remix, all of them or none; mono songs give mono files."""
+    import numpy as np
+
+    from streamsep.files import Codec, encode, from_stereo, staged
+
+    codec = Codec(args.format, args.bits if args.format != "mp3" else 16)
+    files = stems | ({"remix": np.sum(list(stems.values()), axis=0)} if args.gain else {})
+    paths = [args.out / model / args.song.stem / f"{name}.{args.format}" for name in files]
+    for path in paths:
+        if path.resolve() == args.song.resolve():
+            raise StreamsepError(f"{path} is the song itself and would be overwritten; choose another -o")
+    with staged(paths) as temporaries:
+        for path, samples in zip(temporaries, files.values(), strict=True):
+            encode(path, from_stereo(samples, len(player.song)), player.rate, codec)
+    return paths
+
+
+def _find_stems(folder: Path, sources: tuple[str, ...]) -> dict[str, Path]:
+    """The file of each true stem, known before the song is played."""
+    found = {}
+    for name in sources:
+        candidates = [folder / f"{name}{suffix}" for suffix in (".wav", ".flac", ".ogg", ".mp3")]
+        existing = [path for path in candidates if path.is_file()]
+        if not existing:
+            raise StreamsepError(f"there is no {name}.wav, .flac, .ogg or .mp3 in {folder}; check --stems")
+        found[name] = existing[0]
+    return found
+
+
+def _score(truth: dict[str, Path], player: FileDevice, stems: dict[str, Samples]) -> list[Score]:
+    import torch
+
+    from streamsep.evaluation.metrics import baseline_sdr, sdr, si_sdr
+    from streamsep.files import read_audio, resample, to_stereo
+
+    mix, scores = torch.from_numpy(player.stereo), []
+    for name, path in truth.items():
+        samples, rate = read_audio(path)
+        reference = torch.from_numpy(resample(to_stereo(samples), rate, player.rate, mix.shape[1]))
+        estimate = torch.from_numpy(stems[name])
+        scores.append(Score(name, sdr(reference, estimate), si_sdr(reference, estimate), baseline_sdr(reference, mix)))
+    return scores
+
+
+def _tell(stream: Stream, player: FileDevice, scores: list[Score], outputs: list[Path]) -> None:
+    print(stream.report().to_text())
+    if player.stalls:
+        print(f"clock             {player.stalls} times this machine woke the device a block late or more")
+    if scores:
+        print(f"\n{'stem':<12}{'SDR':>9}{'SI-SDR':>9}{'best gain':>12}   (dB)")
+    for s in scores:
+        print(f"{s.stem:<12}{s.sdr:>9.2f}{s.si_sdr:>9.2f}{s.baseline:>12.2f}")
+    print()
+    for path in outputs:
+        print(path)
+
+
+def _write_json(path: Path, stream: Stream, scores: list[Score], outputs: list[Path]) -> None:
+    from dataclasses import asdict
+
+    data = stream.report().to_dict() | {"scores": [asdict(s) for s in scores], "files": [str(p) for p in outputs]}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(_finite(data), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StreamsepError(f"cannot write {path} ({error.strerror}); choose another --json") from None
+
+
+def _finite(value: Any) -> Any:
+    """The same data with null for what json has no number for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,63 @@
+"""`streamsep train`: train a causal model from a configuration file, resumable."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("train", help="train a causal model", description=__doc__)
+    parser.add_argument("config", type=Path, help="configuration of the run (configs/train/*.yaml)")
+    parser.add_argument("--data", type=Path, required=True, help="folder of songs, or a MUSDB18-HQ tree")
+    parser.add_argument("--voice", type=Path, help="folder whose folders hold solo voice recordings")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run, for instance runs/first")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded audio (default %(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads of the model (default: PyTorch's choice)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default %(default)s)")
+    parser.add_argument("--max-minutes", type=float, help="stop, resumably, after so many minutes")
+    parser.add_argument("--init", type=Path, help="start from the weights of this checkpoint")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--resume", action="store_true", help="go on from the state in --out")
+    which.add_argument("--restart", action="store_true", help="forget the run in --out")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open the data, build the model, train."""
+    import torch
+
+    from streamsep.config import load_yaml
+    from streamsep.models.checkpoint import load_checkpoint, save_checkpoint
+    from streamsep.models.registry import build_preset
+    from streamsep.training.config import TrainConfig
+    from streamsep.training.data import open_library
+    from streamsep.training.loop import check_fresh, train
+
+    config = load_yaml(TrainConfig, args.config)
+    check_fresh(args.out, args.resume, args.restart)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(config.batch.seed)
+    model = build_preset(config.model)
+    if args.init:
+        model.load_state_dict(load_checkpoint(args.init).state_dict())
+    library = open_library(args.data, config.data, voice=args.voice, cache=args.cache)
+    size = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    print(f"{config.model}: {size:.2f} M parameters, {len(library.songs)} songs, {len(library.voices)} voices",
+          file=sys.stderr)  # fmt: skip
+    progress = train(
+        model,
+        library,
+        config,
+        args.out,
+        device=args.device,
+        resume=args.resume,
+        max_minutes=args.max_minutes,
+        export=save_checkpoint,
+    )
+    print(f"{progress.step} steps in {progress.elapsed / 60:.1f} min; the state is in {args.out}", file=sys.stderr)
+    return 0

@@ -1,0 +1,117 @@
+"""Strict configuration: YAML -> frozen dataclasses; an unknown key is an error that names the key."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from streamsep.errors import StreamsepError
+
+T = TypeVar("T")
+
+
+def load_yaml(cls: type[T], path: str | Path) -> T:
+    """Read one YAML file into the dataclass `cls`.
+
+    Raises:
+        StreamsepError: unreadable file, malformed YAML, unknown key, or wrong type.
+    """
+    return from_dict(cls, read_yaml(path), str(path))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping with the safe loader; an empty file is an empty mapping."""
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise StreamsepError(f"cannot read the configuration {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise StreamsepError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data or {}, dict):
+        raise StreamsepError(f"{path} must hold a mapping of keys to values")
+    return data or {}
+
+
+def from_dict(cls: type[T], data: Any, where: str = "") -> T:
+    """Build the dataclass `cls` from plain data, recursively; `where` names the place in errors."""
+    where = where or cls.__name__
+    if not isinstance(data, dict):
+        raise StreamsepError(f"{where}: expected a mapping, got {data!r}")
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in data:
+        if key not in fields:
+            raise StreamsepError(f"{where}: unknown key {key!r}; known keys are {', '.join(sorted(fields))}")
+    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in data.items()}
+    needed = [n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING and n not in values]
+    if needed:
+        raise StreamsepError(f"{where}: missing key {needed[0]!r}")
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise StreamsepError(f"{where}: {error}") from None
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The plain data of a dataclass (tuples as lists), as `from_dict` reads it."""
+    plain = _plain(config)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(args, value, where)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast(type, hint), value, where)
+    if origin in (tuple, list):
+        return _convert_sequence(origin, args, value, where)
+    if origin is dict and isinstance(value, dict):
+        return {key: _convert(args[1], item, f"{where}.{key}") for key, item in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    plain = origin or hint
+    if not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):
+        raise StreamsepError(f"{where}: expected {getattr(plain, '__name__', plain)}, got {value!r}")
+    return value
+
+
+def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in args:
+        return None
+    problems = []
+    for hint in args:
+        if hint is not type(None):
+            try:
+                return _convert(hint, value, where)
+            except StreamsepError as error:
+                problems.append(error)
+    raise problems[0]
+
+
+def _convert_sequence(origin: type, args: tuple[Any, ...], value: Any, where: str) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise StreamsepError(f"{where}: expected a list, got {value!r}")
+    if origin is tuple and len(args) == len(value) and Ellipsis not in args:
+        return tuple(_convert(hint, item, where) for hint, item in zip(args, value, strict=True))
+    if origin is tuple and Ellipsis not in args:
+        raise StreamsepError(f"{where}: expected {len(args)} values, got {len(value)}")
+    return origin(_convert(args[0], item, where) for item in value)

@@ -1,0 +1,1 @@
+"""Measures of separation, and their application to whole songs."""

@@ -1,0 +1,129 @@
+"""A causal model over whole songs with true stems, in bounded memory: the same steps as live, measured as they come."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from streamsep.evaluation.metrics import StemTotals
+from streamsep.models.separator import Separator
+
+
+class Stems(Protocol):
+    """True stems that can be read piece by piece."""
+
+    length: int
+
+    def __call__(self, start: int, frames: int) -> Tensor:
+        """Stems `[S, C, frames]` from `start` on, silence outside the song."""
+        ...
+
+
+def stream_song(
+    model: Separator, mix: Callable[[int, int], Tensor], length: int, chunk: int, device: torch.device | str = "cpu"
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield `(start, sources [S, C, n])` with the model's lag removed, `chunk` hops at a time.
+
+    Args:
+        mix: gives `[C, frames]` from a start on, silence after the end.
+        length: samples of the song.
+        chunk: hops handed to one step.
+    """
+    frames = chunk * model.hop
+    state = model.init_state(1, max_chunk=chunk, device=device)
+    for start in range(0, length + model.latency, frames):
+        sources, state = model.step(mix(start, frames)[None].to(device), state)
+        first = start - model.latency
+        skip = max(-first, 0)
+        piece = sources[0, ..., skip : length - first].float().cpu()
+        if piece.shape[-1]:
+            yield first + skip, piece
+
+
+@torch.inference_mode()
+def evaluate_song(
+    model: Separator,
+    stems: Stems,
+    *,
+    names: Sequence[str],
+    seconds: float | None = None,
+    chunk: int = 64,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int], Any] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Measures of every stem that sounds in the song, or in its first `seconds`.
+
+    Args:
+        names: the stems that `stems` gives, in the model's order.
+        progress: called with the number of samples done since the last call.
+
+    Returns:
+        stem -> sdr, si_sdr, median_sdr (of 1 s frames), baseline_sdr, improvement (sdr - baseline_sdr), in dB.
+    """
+    length = stems.length if seconds is None else min(stems.length, round(seconds * model.sample_rate))
+    totals = {name: StemTotals(frame=model.sample_rate) for name in names}
+
+    def mix(start: int, frames: int) -> Tensor:
+        inside = max(min(frames, length - start), 0)
+        heard = stems(start, inside).sum(0) if inside else torch.zeros(2, 0)
+        return torch.nn.functional.pad(heard, (0, frames - inside))
+
+    for start, estimate in stream_song(model, mix, length, chunk, device):
+        truth = stems(start, estimate.shape[-1])
+        for index, total in enumerate(totals.values()):
+            total.update(truth[index], estimate[index], truth.sum(0))
+        if progress is not None:
+            progress(estimate.shape[-1])
+    return {name: _measures(total) for name, total in totals.items() if total.reference > 0}
+
+
+def _measures(total: StemTotals) -> dict[str, float]:
+    return {
+        "sdr": total.sdr,
+        "si_sdr": total.si_sdr,
+        "median_sdr": total.median,
+        "baseline_sdr": total.baseline,
+        "improvement": total.sdr - total.baseline,
+    }
+
+
+def mean_scores(songs: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Mean of each measure of each stem over the songs that have it."""
+    stems = dict.fromkeys(stem for scores in songs.values() for stem in scores)
+    means = {}
+    for stem in stems:
+        rows = [scores[stem] for scores in songs.values() if stem in scores]
+        means[stem] = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    return means
+
+
+def format_table(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """Rows of stems, columns of measures in dB."""
+    columns = ("sdr", "si_sdr", "median_sdr", "baseline_sdr", "improvement")
+    heads = ("stem", "SDR", "SI-SDR", "median SDR", "baseline", "improvement")
+    lines = ["".join(f"{head:>12}" if index else f"{head:<8}" for index, head in enumerate(heads))]
+    for stem, row in scores.items():
+        lines.append(f"{stem:<8}" + "".join(f"{row[column]:>12.2f}" for column in columns))
+    return "\n".join(lines)
+
+
+def write_json(path: Path, result: Mapping[str, Any]) -> None:
+    """Write the result as JSON in one move; what is not a number (a measure that does not exist) becomes null."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps(_finite(result), indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value

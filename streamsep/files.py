@@ -1,0 +1,205 @@
+"""Sound files in and out, as float32 arrays `[C, T]`; this module knows nothing of models.
+
+Reading goes through libsndfile (wav, flac, ogg, mp3, aiff, ...) and, for what it cannot read, through ffmpeg on PATH.
+Writing goes to a temporary name beside the target and is renamed when whole, so a file is never half-overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import struct
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from streamsep.errors import StreamsepError
+
+Samples = NDArray[np.float32]
+ClipMode = Literal["rescale", "clamp", "none"]
+
+# libsndfile gives Ogg's 5.1 as FL FC FR BL BR LFE; elsewhere, and here, it is FL FR FC LFE BL BR.
+_FROM_OGG = [0, 2, 1, 5, 3, 4]
+# ITU-R BS.775, table 2: centre and surrounds at -3 dB, no low-frequency effects.
+_DOWNMIX = np.array([[1, 0, 0.5**0.5, 0, 0.5**0.5, 0], [0, 1, 0.5**0.5, 0, 0, 0.5**0.5]], dtype=np.float32)
+_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_PCM = {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"}
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How stems are coded.
+
+    Attributes:
+        format: wav, flac or mp3; also the files' extension.
+        bits: 16 or 24 (integers), or 32 (float, wav only).
+        bitrate: of mp3, in kbit/s; the highest that the rate allows where that is less.
+    """
+
+    format: Literal["wav", "flac", "mp3"] = "wav"
+    bits: Literal[16, 24, 32] = 16
+    bitrate: int = 320
+
+    def __post_init__(self) -> None:
+        if self.format == "flac" and self.bits == 32:
+            raise StreamsepError("flac holds 16 or 24 bits; choose --int24, or wav for 32-bit float samples")
+        if not 32 <= self.bitrate <= 320:
+            raise StreamsepError(f"an mp3 has 32 to 320 kbit/s; {self.bitrate} is outside")
+
+
+def read_audio(path: str | Path) -> tuple[Samples, int]:
+    """Read a whole file: (samples `[C, T]` as float32, rate in Hz). 5.1 comes in the order FL FR FC LFE BL BR.
+
+    Raises:
+        StreamsepError: no such file, a folder, unreadable, empty, no sound in it, or a format that is not understood.
+    """
+    path = Path(path)
+    _refuse_unreadable(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
+            reorder = file.format == "OGG" and file.channels == 6
+    except soundfile.LibsndfileError:
+        samples, rate = _read_with_ffmpeg(path)
+        reorder = False
+    if not len(samples):
+        raise StreamsepError(f"{path} holds no sound; choose another file")
+    if reorder:
+        samples = samples[:, _FROM_OGG]
+    return np.ascontiguousarray(samples.T, dtype=np.float32), int(rate)
+
+
+def write_audio(path: str | Path, samples: Samples, rate: int, codec: Codec | None = None) -> None:
+    """Write `samples [C, T]` at `rate` Hz, atomically; what lies outside -1 to 1 is clipped in integer formats.
+
+    mp3 knows nine rates up to 48 kHz: at any other rate the sound is resampled to the next lower one of them.
+
+    Raises:
+        StreamsepError: the folder or the disk does not take the file.
+    """
+    with staged([Path(path)]) as (temporary,):
+        encode(temporary, samples, rate, codec or Codec())
+
+
+def encode(path: Path, samples: Samples, rate: int, codec: Codec) -> None:
+    """Write straight to `path`; for use on the temporary names of `staged`."""
+    extra: dict[str, object] = {"subtype": "MPEG_LAYER_III" if codec.format == "mp3" else _PCM[codec.bits]}
+    if codec.format == "mp3":
+        allowed = max((r for r in _MP3_RATES if r <= rate), default=_MP3_RATES[0])
+        samples, rate = resample(samples, rate, allowed), allowed
+        extra |= {"bitrate_mode": "CONSTANT", "compression_level": _compression(codec.bitrate, rate)}
+    soundfile.write(path, samples.T, rate, format=codec.format.upper(), **extra)
+
+
+def _compression(bitrate: int, rate: int) -> float:
+    """libsndfile's level, 0 to below 1, for a bitrate: a straight line over the span of the rate's MPEG version."""
+    lowest, highest = (32, 320) if rate >= 32000 else (8, 160) if rate >= 16000 else (8, 64)
+    return min((highest - min(bitrate, highest)) / (highest - lowest), 0.999)
+
+
+@contextlib.contextmanager
+def staged(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Make empty files beside `paths`, renamed to them when the block succeeds and removed when it does not.
+
+    Raises:
+        StreamsepError: a folder cannot be made or written, or the disk is full.
+    """
+    temporary = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in paths]
+    try:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        for source in temporary:
+            source.touch()
+        yield temporary
+        for source, path in zip(temporary, paths, strict=True):
+            source.replace(path)
+    except (OSError, soundfile.LibsndfileError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        folder = paths[0].parent
+        raise StreamsepError(f"cannot write into {folder} ({reason}); choose another folder with -o") from None
+    finally:
+        for source in temporary:
+            with contextlib.suppress(OSError):
+                source.unlink()
+
+
+def resample(samples: Samples, source: int, target: int, frames: int | None = None) -> Samples:
+    """Resample `[C, T]` from `source` to `target` Hz (soxr, HQ), then cut or fill with silence to `frames`."""
+    if source != target:
+        samples = np.ascontiguousarray(soxr.resample(samples.T, source, target).T, dtype=np.float32)
+    if frames is None or samples.shape[1] == frames:
+        return samples
+    return np.pad(samples[:, :frames], ((0, 0), (0, max(0, frames - samples.shape[1]))))
+
+
+def to_stereo(samples: Samples) -> Samples:
+    """`[C, T]` to `[2, T]`: mono to both channels, 5.1 by ITU-R BS.775.
+
+    Raises:
+        StreamsepError: another number of channels.
+    """
+    match len(samples):
+        case 1:
+            return np.repeat(samples, 2, axis=0)
+        case 2:
+            return samples
+        case 6:
+            return _DOWNMIX @ samples
+        case channels:
+            raise StreamsepError(f"{channels} channels are neither mono, stereo nor 5.1; mix them down to stereo first")
+
+
+def from_stereo(samples: Samples, channels: int) -> Samples:
+    """What a file of `channels` channels gets back: mono for mono (the mean), else the stereo `[2, T]` itself."""
+    return samples.mean(axis=0, keepdims=True) if channels == 1 else samples
+
+
+def prevent_clipping(samples: Samples, mode: ClipMode) -> Samples:
+    """Fit `[C, T]` into -1 to 1: `rescale` the whole where it peaks over 0.99, `clamp` the peaks, or `none`."""
+    match mode:
+        case "rescale":
+            return samples / max(1.01 * float(np.abs(samples).max(initial=0)), 1.0)
+        case "clamp":
+            return samples.clip(-0.99, 0.99)
+        case "none":
+            return samples
+
+
+def _refuse_unreadable(path: Path) -> None:
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            raise StreamsepError(f"{path} is a folder; name the sound files in it")
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except FileNotFoundError:
+        raise StreamsepError(f"there is no file {path}; check the path") from None
+    except OSError as error:
+        raise StreamsepError(f"cannot read {path} ({error.strerror}); check the path and its permissions") from None
+    if empty:
+        raise StreamsepError(f"{path} is an empty file; choose another")
+
+
+def _read_with_ffmpeg(path: Path) -> tuple[Samples, int]:
+    """Decode the first sound track to `[T, C]` by way of AU, whose header holds the rate and needs no seeking."""
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise StreamsepError(f"libsndfile cannot read the format of {path}; install ffmpeg or convert it to wav")
+    command = [program, "-v", "error", "-nostdin", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}"]
+    command += ["-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+    data = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
+    if len(data) < 24:
+        raise StreamsepError(f"{path} is not a sound file that libsndfile or ffmpeg can read; choose another")
+    magic, offset, _, _, rate, channels = struct.unpack(">4s5I", data[:24])
+    assert magic == b".snd", magic
+    frames = (len(data) - offset) // (4 * channels)
+    samples = np.frombuffer(data, ">f4", frames * channels, offset).reshape(frames, channels)
+    return samples.astype(np.float32), rate

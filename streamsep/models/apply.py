@@ -1,0 +1,224 @@
+"""Run an offline model, or a bag of them, over a song of any length: segments, overlap and random shifts.
+
+The song is cut into overlapping segments, each separated on its own and faded into its neighbours by
+triangular weights. A shift moves the cuts: outputs of several shifts are averaged (Défossez et al. 2019,
+section 3.5). Finished samples leave at once, so that besides the song and its stems only a few segments
+are in memory.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from streamsep.errors import StreamsepError
+from streamsep.models.bag import BagOfModels
+from streamsep.models.htdemucs import HTDemucs
+
+MAX_SHIFT = 0.5  # seconds
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a song is cut; see `apply_model` for the meaning of each field."""
+
+    shifts: int = 0
+    split: bool = True
+    overlap: float = 0.25
+    transition_power: float = 1.0
+    segment: float | Fraction | None = None
+    device: torch.device | str | None = None
+    progress: bool = False
+    seed: int | None = None
+    offsets: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < 1:
+            raise StreamsepError(f"overlap must be at least 0 and below 1, not {self.overlap}")
+        if self.transition_power < 1:
+            raise StreamsepError(f"transition_power must be at least 1, not {self.transition_power}")
+        if self.shifts < 0 or (self.segment is not None and self.segment <= 0):
+            raise StreamsepError("shifts must not be negative, and segment must be longer than 0 seconds")
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One model run over one shifted version of the song."""
+
+    model: HTDemucs
+    share: Tensor  # [S]: how much of the result is this pass's
+    start: int  # where the first segment begins in the song; negative with a shift
+    options: Options
+
+    @property
+    def window(self) -> int | None:
+        """Samples the model is given at a time, where the caller chose; else the model decides."""
+        segment = self.options.segment
+        return None if segment is None else int(segment * self.model.sample_rate)
+
+    @property
+    def length(self) -> int:
+        """Samples of a segment."""
+        return self.window or self.model.max_length
+
+    @property
+    def stride(self) -> int:
+        """Samples from one segment to the next."""
+        return max(1, int((1 - self.options.overlap) * self.length))
+
+
+def apply_model(model: HTDemucs | BagOfModels, mix: Tensor, *, out: Tensor | None = None, **options: Any) -> Tensor:
+    """Separate a song of any length.
+
+    Args:
+        model: the model or bag; put into evaluation mode while it runs and left as it was found.
+        mix: song [B, C, T] at the model's rate; may be backed by a memory-mapped file.
+        out: tensor [B, S, C, T] to write into, for instance a memory-mapped one; a new one if None.
+        options: fields of `Options`, all with defaults:
+            shifts: number of randomly shifted passes to average; 0 for one unshifted pass.
+            split: cut into segments; False gives the whole song to the model at once.
+            overlap: part of a segment shared with the next one, in [0, 1).
+            transition_power: 1 fades linearly between segments; above 1 more sharply.
+            segment: seconds of a segment, at most the model's own; None for the model's own.
+            device: where to compute; None for where the model is. The result stays where `mix` is.
+            progress: show a progress bar on stderr.
+            seed: makes the random shifts repeatable.
+            offsets: the shifts themselves, 0 to half a second in samples, `shifts` numbers for each model.
+
+    Returns:
+        Stems [B, S, C, T] on the device of `mix`, in the order of `model.sources`.
+
+    Raises:
+        StreamsepError: an option out of range, or a mix or `out` of the wrong shape.
+    """
+    chosen = Options(**options)
+    if mix.dim() != 3 or mix.shape[1] != model.audio_channels:
+        raise StreamsepError(f"the mix must be [batch, {model.audio_channels}, samples], not {list(mix.shape)}")
+    shape = (mix.shape[0], len(model.sources), *mix.shape[1:])
+    if out is None:
+        out = mix.new_zeros(shape)
+    elif out.shape != shape:
+        raise StreamsepError(f"out must be {list(shape)}, not {list(out.shape)}")
+    else:
+        out.zero_()
+    passes = _plan(model, chosen, mix.shape[-1])
+    with _progress_bar(passes, mix.shape[-1]) as bar, torch.no_grad():
+        for each in passes:
+            _run_pass(each, mix, out, bar)
+    return out
+
+
+def _plan(model: HTDemucs | BagOfModels, options: Options, length: int) -> list[Pass]:
+    """The passes over a song of `length` samples whose weighted sum is the result."""
+    members = list(model.models) if isinstance(model, BagOfModels) else [model]
+    shares = model.shares() if isinstance(model, BagOfModels) else torch.ones(1, len(model.sources))
+    furthest = int(MAX_SHIFT * model.sample_rate)
+    starts = [offset - furthest for offset in _offsets(options, len(members), furthest)] or [0] * len(members)
+    each = max(1, options.shifts)
+    passes = [
+        Pass(members[index // each], shares[index // each] / each, start, options) for index, start in enumerate(starts)
+    ]
+    for one in passes:
+        _check_window(one, length)
+    return passes
+
+
+def _offsets(options: Options, models: int, furthest: int) -> Sequence[int]:
+    count = options.shifts * models
+    if options.offsets is None:
+        generator = random.Random(options.seed)
+        return [generator.randint(0, furthest) for _ in range(count)]
+    if len(options.offsets) != count or not all(0 <= offset <= furthest for offset in options.offsets):
+        raise StreamsepError(f"offsets must be {count} numbers from 0 to {furthest}")
+    return options.offsets
+
+
+def _check_window(one: Pass, length: int) -> None:
+    """Refuse windows that the model cannot take, before any work is done."""
+    if one.window is not None:
+        one.model.valid_length(one.window)
+    if not one.options.split:
+        total = length - one.start
+        if one.window is not None and one.window < total:
+            raise StreamsepError(f"without split, segment must cover the {total} samples of the song")
+        one.model.valid_length(total)
+
+
+def _run_pass(one: Pass, mix: Tensor, out: Tensor, bar: tqdm[Any]) -> None:
+    """Add one pass, times its share, to `out [B, S, C, T]`."""
+    model, was_training = one.model, one.model.training
+    home = next(model.parameters()).device
+    model.eval().to(one.options.device or home)
+    share = one.share.to(out)[:, None, None]
+    try:
+        for start, span in _finished_spans(one, mix):
+            skip = max(0, -start)  # a shifted pass begins in the silence before the song
+            stop = start + span.shape[-1]
+            if stop > 0:
+                out[..., start + skip : stop] += share * span[..., skip:].to(out)
+            bar.update(span.shape[-1])
+    finally:
+        model.train(was_training).to(home)
+
+
+def _finished_spans(one: Pass, mix: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Overlap-add the segments of a pass; yield (place in the song, stems [B, S, C, n]) as they are done."""
+    total = mix.shape[-1] - one.start
+    if not one.options.split:
+        yield one.start, _separate(one, mix, one.start, total)
+        return
+    weight = _triangle(one.length, one.options.transition_power)
+    tail = weight_tail = torch.zeros(0)
+    for offset in range(0, total, one.stride):
+        length = min(one.length, total - offset)
+        stems = _separate(one, mix, one.start + offset, length)
+        fade = weight[:length].to(stems)
+        stems, fades = stems * fade, fade.clone()
+        if offset:
+            stems[..., : tail.shape[-1]] += tail
+            fades[: tail.shape[-1]] += weight_tail
+        done = one.stride if offset + one.stride < total else length
+        yield one.start + offset, stems[..., :done] / fades[:done]
+        tail, weight_tail = stems[..., done:].clone(), fades[done:].clone()
+
+
+def _separate(one: Pass, mix: Tensor, start: int, length: int) -> Tensor:
+    """Stems of `length` samples from `start`; what the model's window has to spare shows it the surroundings."""
+    window = one.window or one.model.valid_length(length)
+    left = (window - length) // 2
+    parameter = next(one.model.parameters())
+    chunk = _read(mix, start - left, window).to(device=parameter.device, dtype=parameter.dtype)
+    stems: Tensor = one.model(chunk)
+    return stems[..., left : left + length]
+
+
+def _read(mix: Tensor, start: int, length: int) -> Tensor:
+    """`length` samples of `mix [B, C, T]` from `start`; silence outside the song."""
+    begin, end = max(start, 0), min(start + length, mix.shape[-1])
+    if begin >= end:
+        return mix.new_zeros(*mix.shape[:2], length)
+    return F.pad(mix[..., begin:end], (begin - start, start + length - end))
+
+
+def _triangle(length: int, power: float) -> Tensor:
+    """Weights [length] that rise to one in the middle and fall again, to the power `power`."""
+    rise = torch.arange(1, length // 2 + 1)
+    fall = torch.arange(length - length // 2, 0, -1)
+    weight = torch.cat([rise, fall])
+    return (weight / weight.max()) ** power
+
+
+def _progress_bar(passes: list[Pass], length: int) -> tqdm[Any]:
+    """A bar over the samples that all passes go through together, shown in seconds."""
+    samples = sum(length - one.start for one in passes)
+    layout = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s of audio [{elapsed}<{remaining}]"
+    scale = 1 / passes[0].model.sample_rate
+    return tqdm(total=samples, unit_scale=scale, bar_format=layout, disable=not passes[0].options.progress)

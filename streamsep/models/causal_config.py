@@ -1,0 +1,102 @@
+"""The numbers that make a causal model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BranchConfig:
+    """One U-Net.
+
+    Attributes:
+        channels: after each encoder level.
+        strides: of each level, in time (waveform) or in frequency (spectrogram).
+        dconv_depth: residual blocks at each encoder level.
+        dconv_compress: their hidden layers have `channels / dconv_compress` channels.
+        decoder_dconv: whether decoder levels have them too.
+        encoder_rewrite: whether encoder levels mix channels by a gated 1x1 convolution; decoder levels always do.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    dconv_depth: int = 2
+    dconv_compress: int = 4
+    decoder_dconv: bool = True
+    encoder_rewrite: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.channels) != len(self.strides):
+            raise ValueError(f"{len(self.channels)} channels for {len(self.strides)} strides")
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """The cross-domain transformer at the bottleneck.
+
+    Attributes:
+        dim: of its tokens; heads: attention heads; layers: of self- and cross-attention each.
+        context: seconds of the past that each layer sees.
+        expansion: hidden size of the feed-forward part over `dim`.
+    """
+
+    dim: int
+    heads: int = 8
+    layers: int = 5
+    context: float = 3.0
+    expansion: float = 4.0
+
+
+@dataclass(frozen=True)
+class CausalConfig:
+    """A causal hybrid transformer.
+
+    Attributes:
+        hop: samples of a step; the waveform strides must multiply to it.
+        window: samples that the spectrogram branch analyses, at least two hops.
+        lookahead: frames (hops) of future that the transformer sees.
+        compression: exponent of the magnitudes that the spectrogram branch reads.
+        level_seconds: time constant of the running input level.
+        complex_mask: masks turn phases too; real masks halve the widest layer.
+        mix_consistency: share what the stems miss of the mix equally among them.
+    """
+
+    hop: int
+    window: int
+    waveform: BranchConfig
+    spectrogram: BranchConfig
+    transformer: TransformerConfig
+    lookahead: int = 0
+    sample_rate: int = 44100
+    audio_channels: int = 2
+    sources: tuple[str, ...] = ("drums", "bass", "other", "vocals")
+    compression: float = 0.5
+    level_seconds: float = 3.0
+    complex_mask: bool = True
+    mix_consistency: bool = True
+
+    def __post_init__(self) -> None:
+        if math.prod(self.waveform.strides) != self.hop:
+            raise ValueError(f"the waveform strides {self.waveform.strides} must multiply to the hop of {self.hop}")
+        if self.window < 2 * self.hop:
+            raise ValueError(f"the window of {self.window} samples must hold two hops of {self.hop}")
+        if (self.window // 2) % math.prod(self.spectrogram.strides):
+            raise ValueError(f"{self.window // 2} bins do not divide by strides {self.spectrogram.strides}")
+        if self.transformer.dim % (2 * self.transformer.heads):
+            raise ValueError("the transformer's dim must be a multiple of twice its heads")
+
+    @property
+    def latency(self) -> int:
+        """Lag of the output behind the input by sample index, in samples."""
+        return (1 + self.lookahead) * self.hop
+
+    @property
+    def context_frames(self) -> int:
+        """Frames of the past that an attention layer sees."""
+        return max(1, round(self.transformer.context * self.sample_rate / self.hop))
+
+    @property
+    def tokens(self) -> int:
+        """Frequency tokens of a bottleneck frame."""
+        return self.window // 2 // math.prod(self.spectrogram.strides)

@@ -1,0 +1,142 @@
+"""The causal hybrid transformer: a waveform and a spectrogram U-Net that meet in a causal transformer.
+
+It knows nothing of devices, rings or files: it maps hops of the mix to hops of the stems, and what it
+remembers lives in the state that its caller holds. The output lags the input by `latency` samples.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from streamsep.layers.base import Delay, Device, Lookahead, Serial, same_lag
+from streamsep.layers.norm import LevelState, RunningLevel
+from streamsep.layers.stft import ISTFT, STFT
+from streamsep.models.causal_config import CausalConfig
+from streamsep.models.causal_transformer import CrossDomainTransformer, TransformerState
+from streamsep.models.causal_unet import UNet, UNetState, run
+
+
+class CausalState(NamedTuple):
+    """All that a stream remembers."""
+
+    level: LevelState
+    dry: Tensor
+    stft: Tensor
+    spectrum: Tensor
+    spectrogram: UNetState
+    waveform: UNetState
+    transformer: TransformerState
+    istft: Tensor
+
+
+class CausalHTDemucs(nn.Module):
+    """Streaming separator; satisfies `Separator` and, for training, `forward` over whole signals.
+
+    Attributes:
+        hop, latency: in samples; `latency + hop` is the algorithmic latency.
+        mix_consistency: the stems sum to the delayed mix; may be switched while it runs.
+    """
+
+    def __init__(self, config: CausalConfig) -> None:
+        super().__init__()
+        self.config, self.hop, self.latency = config, config.hop, config.latency
+        self.sample_rate, self.sources = config.sample_rate, config.sources
+        self.mix_consistency = config.mix_consistency
+        stems, channels, bins = len(config.sources), config.audio_channels, config.window // 2
+        self.level = RunningLevel(config.hop, config.sample_rate, config.level_seconds)
+        self.dry = Delay((channels + 1,), config.latency)
+        self.stft = STFT(config.window, config.hop, channels)
+        self.spectrum = Delay((channels, 2 * (bins + 1)), config.lookahead)
+        self.istft = ISTFT(config.window, config.hop, (stems, channels))
+        parts = 2 if config.complex_mask else 1
+        self.spectrogram = UNet(config.spectrogram, 3 * channels, parts * channels * stems, bins, config.lookahead)
+        # The spectrogram branch answers a hop late; the waveform branch may look that hop ahead.
+        self.waveform = UNet(config.waveform, channels, channels * stems, None, config.latency // config.hop)
+        widths = config.spectrogram.channels[-1], config.waveform.channels[-1]
+        self.transformer = CrossDomainTransformer(
+            config.transformer, config.tokens, widths, config.context_frames, config.lookahead
+        )
+        with torch.no_grad():
+            self.spectrogram.output_bias.view(stems, channels, parts)[..., 0] = 1 / stems
+        self._check_lags()
+
+    def _check_lags(self) -> None:
+        """Every path from the mix to the sum lags alike: in bottleneck frames first, then in samples."""
+        same_lag(Serial(self.transformer, Lookahead(1)), self.waveform.skips[-1])  # type: ignore[arg-type]
+        same_lag(self.transformer, self.spectrogram.skips[-1], self.spectrum)  # type: ignore[arg-type]
+        same_lag(Serial(self.stft, self.spectrum, self.istft), self.dry)
+
+    def init_state(
+        self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None
+    ) -> CausalState:
+        """A fresh state for `batch` streams; one step may then bring up to `max_chunk` hops."""
+        weight = self.transformer.places
+        device, dtype = device or weight.device, dtype or weight.dtype
+        names = CausalState._fields
+        parts = {name: getattr(self, name).init_state(batch, max_chunk, device, dtype) for name in names}
+        return CausalState(**parts)
+
+    def step(self, mix: Tensor, state: CausalState) -> tuple[Tensor, CausalState]:
+        """Separate the next hops of each stream.
+
+        Shape:
+            mix `[B, C, n * hop]` -> sources `[B, S, C, n * hop]`
+        """
+        sources, after = self._run(mix, state)
+        assert after is not None
+        return sources, after
+
+    def forward(self, mix: Tensor) -> Tensor:
+        """The whole signal in one pass: `[B, C, n * hop] -> [B, S, C, n * hop]`, lagging by `latency`."""
+        return self._run(mix, None)[0]
+
+    def _run(self, mix: Tensor, state: CausalState | None) -> tuple[Tensor, CausalState | None]:
+        if not mix.shape[-1] or mix.shape[-1] % self.hop:
+            raise ValueError(f"{mix.shape[-1]} samples are not whole hops of {self.hop}")
+        s = state or CausalState(*[None] * len(CausalState._fields))  # type: ignore[arg-type]
+        level, level_after = run(self.level, mix, s.level)
+        dry, dry_after = run(self.dry, torch.cat([mix, level], 1), s.dry)
+        normed = mix / level
+
+        spectrum, stft_after = run(self.stft, normed, s.stft)
+        late, spectrum_after = self._delay_spectrum(spectrum, s.spectrum)
+        deep_s, skips_s, spectrogram_after = self.spectrogram.encode(self._features(spectrum), s.spectrogram)
+        deep_w, skips_w, waveform_after = self.waveform.encode(normed, s.waveform)
+        (deep_s, deep_w), transformer_after = run(self.transformer, (deep_s, deep_w), s.transformer)
+        mask, spectrogram_after = self.spectrogram.decode(deep_s, skips_s, spectrogram_after)
+        wave, waveform_after = self.waveform.decode(deep_w, skips_w, waveform_after)
+
+        masked, istft_after = run(self.istft, self._masked(mask, late), s.istft)
+        sources = (masked + wave.unflatten(1, masked.shape[1:3])) * dry[:, None, -1:]
+        if self.mix_consistency:
+            sources = sources + (dry[:, :-1] - sources.sum(1))[:, None] / len(self.sources)
+        if state is None:
+            return sources, None
+        return sources, CausalState(
+            level_after, dry_after, stft_after, spectrum_after,
+            spectrogram_after, waveform_after, transformer_after, istft_after,
+        )  # fmt: skip
+
+    def _delay_spectrum(self, spectrum: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The spectrum that the mask will meet, delayed by the look-ahead."""
+        if not self.spectrum.lag:
+            return spectrum, state
+        late, after = run(self.spectrum, torch.cat([spectrum.real, spectrum.imag], 2), state)
+        return torch.complex(*late.chunk(2, 2)), after
+
+    def _features(self, spectrum: Tensor) -> Tensor:
+        """Compressed real, imaginary and magnitude parts, `[B, 3 * C, bins, T]`, without the Nyquist bin."""
+        parts = torch.view_as_real(spectrum[:, :, :-1])
+        energy = parts.square().sum(-1, keepdim=True) + 1e-4
+        parts = torch.cat([parts, energy.sqrt()], -1) * energy.pow((self.config.compression - 1) / 2)
+        return parts.movedim(-1, 2).flatten(1, 2)
+
+    def _masked(self, mask: Tensor, spectrum: Tensor) -> Tensor:
+        """Each stem's spectrum by its mask; the Nyquist bin takes the mask of its neighbour."""
+        full = torch.cat([mask, mask[:, :, -1:]], 2).unflatten(1, (len(self.sources), spectrum.shape[1], -1))
+        if not self.config.complex_mask:
+            return full[:, :, :, 0] * spectrum[:, None]
+        return torch.complex(full[:, :, :, 0], full[:, :, :, 1]) * spectrum[:, None]

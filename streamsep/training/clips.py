@@ -1,0 +1,155 @@
+"""One decoded recording in the cache: int16 samples that are read by memory map, and its loudness over time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from streamsep.errors import StreamsepError
+
+RATE = 44100
+BLOCK = RATE // 10  # samples a value of the loudness envelope
+SUFFIXES = (".wav", ".flac", ".ogg")
+_VERSION = 1
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A cached recording.
+
+    Attributes:
+        samples: int16 memory map `[T, C]`, C 1 or 2.
+        scale: factor from int16 to amplitude.
+        envelope: RMS of each tenth of a second, `[ceil(T / BLOCK)]`.
+        level: RMS over the blocks in which something sounds; 0 for silence.
+    """
+
+    samples: NDArray[np.int16]
+    scale: float
+    envelope: Samples
+    level: float
+
+    @property
+    def length(self) -> int:
+        """Samples at 44.1 kHz."""
+        return len(self.samples)
+
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """Blocks within 20 dB of the recording's level."""
+        return self.envelope > max(0.1 * self.level, 1e-6)
+
+    def read(self, start: int, frames: int) -> Samples:
+        """Samples `[2, frames]` from `start` on; silence outside the recording, mono doubled."""
+        out = np.zeros((2, frames), np.float32)
+        first, last = max(start, 0), min(start + frames, self.length)
+        if first < last:
+            out[:, first - start : last - start] = self.samples[first:last].T
+            out *= np.float32(self.scale)
+        return out
+
+
+def cached_clip(sources: Sequence[Path], stem: Path, gap: float = 0.3) -> Clip:
+    """The clip of one file, or of many joined with `gap` seconds of silence; decoded on the first call only.
+
+    Args:
+        sources: audio files that soundfile reads, at any rate; all but the first two channels are dropped.
+        stem: path in the cache, without suffix; `.npy`, `.env.npy` and `.json` are added.
+
+    Raises:
+        StreamsepError: a file that cannot be read.
+    """
+    stamp = {"version": _VERSION, "gap": gap, "sources": [_stamp(path) for path in sources]}
+    record = _read_record(stem)
+    if record is None or record["stamp"] != stamp:
+        samples = _decode_all(sources, gap)
+        record = _store(samples, stem, stamp)
+    return Clip(
+        samples=np.load(_name(stem, ".npy"), mmap_mode="r"),
+        scale=float(record["scale"]),
+        envelope=np.load(_name(stem, ".env.npy")),
+        level=float(record["level"]),
+    )
+
+
+def _stamp(path: Path) -> list[Any]:
+    stat = path.stat()
+    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+
+
+def _name(stem: Path, suffix: str) -> Path:
+    return stem.with_name(stem.name + suffix)
+
+
+def _read_record(stem: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(_name(stem, ".json").read_text())
+    except (OSError, ValueError):
+        return None
+    complete = all(_name(stem, suffix).exists() for suffix in (".npy", ".env.npy"))
+    return record if complete and isinstance(record, dict) and "stamp" in record else None
+
+
+def _decode_all(sources: Sequence[Path], gap: float) -> Samples:
+    parts = [_decode(path) for path in sources]
+    if len(parts) == 1:
+        return parts[0]
+    channels = max(part.shape[1] for part in parts)
+    silence = np.zeros((round(gap * RATE), channels), np.float32)
+    joined = [piece for part in parts for piece in (np.broadcast_to(part, (len(part), channels)), silence)]
+    return np.concatenate(joined)
+
+
+def _decode(path: Path) -> Samples:
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as error:
+        raise StreamsepError(f"cannot read {path} ({error}); replace it or take it out of the folder") from None
+    samples = samples[:, :2]
+    return samples if rate == RATE else soxr.resample(samples, rate, RATE).astype(np.float32)
+
+
+def _store(samples: Samples, stem: Path, stamp: dict[str, Any]) -> dict[str, Any]:
+    """Write the record last, so that a cache cut short is seen as absent."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    scale = max(1.0, float(np.abs(samples).max(initial=0.0))) / 32767
+    envelope = _envelope(samples)
+    _write_array(_name(stem, ".npy"), np.rint(samples / np.float32(scale)).astype(np.int16))
+    _write_array(_name(stem, ".env.npy"), envelope)
+    record = {"stamp": stamp, "scale": scale, "level": _level(envelope)}
+    partial = _name(stem, ".json.part")
+    partial.write_text(json.dumps(record))
+    os.replace(partial, _name(stem, ".json"))
+    return record
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    partial = path.with_name(path.name + ".part")
+    with partial.open("wb") as file:
+        np.save(file, array)
+    os.replace(partial, path)
+
+
+def _envelope(samples: Samples) -> Samples:
+    blocks = range(0, len(samples), BLOCK)
+    powers = [float(np.mean(np.square(samples[start : start + BLOCK], dtype=np.float64))) for start in blocks]
+    return np.sqrt(np.array(powers, np.float64)).astype(np.float32)
+
+
+def _level(envelope: Samples) -> float:
+    """RMS over the blocks within 34 dB of the loudest."""
+    if not len(envelope) or envelope.max() < 1e-5:
+        return 0.0
+    loud = envelope[envelope > 0.02 * envelope.max()].astype(np.float64)
+    return float(np.sqrt(np.mean(np.square(loud))))

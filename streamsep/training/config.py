@@ -1,0 +1,75 @@
+"""The configuration of one training run, as written in `configs/train/*.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from streamsep.training.batches import BatchConfig
+from streamsep.training.data import DataConfig
+from streamsep.training.losses import LossConfig
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """AdamW, its schedule, and what steadies it.
+
+    Attributes:
+        lr: peak learning rate.
+        betas: AdamW's decay rates of the moments.
+        weight_decay: AdamW's, on matrices only.
+        warm_up: steps of linear rise.
+        final: last learning rate as a fraction of the peak.
+        clip: largest gradient norm; larger ones are scaled down.
+        ema: decay of the averaged weights.
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 1e-2
+    warm_up: int = 100
+    final: float = 0.01
+    clip: float = 5.0
+    ema: float = 0.999
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long, and what is written when.
+
+    Attributes:
+        hours: the learning rate reaches its end after so much training time, over all resumptions.
+        steps: instead of `hours`: the end in steps.
+        validate_minutes: minutes between validations.
+        save_minutes: minutes between saved states.
+        excerpts: excerpts of each validation song.
+        excerpt_seconds: length of each.
+        bf16: run the model under bfloat16 autocast (its spectrograms and the loss stay in float32).
+        prefetch: draw the next batch in a thread while the model works.
+    """
+
+    hours: float | None = 1.0
+    steps: int | None = None
+    validate_minutes: float = 10.0
+    save_minutes: float = 5.0
+    excerpts: int = 4
+    excerpt_seconds: float = 8.0
+    bf16: bool = False
+    prefetch: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.hours is None) == (self.steps is None):
+            raise ValueError("set either hours or steps, and the other to null")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything about a run but where the files are."""
+
+    model: str
+    data: DataConfig = field(default_factory=DataConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    licence: str = "MIT"
+    notes: str = ""

@@ -1,0 +1,148 @@
+"""Songs as folders of stems, and folders of voices, made ready for reading at random."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from streamsep.errors import StreamsepError
+from streamsep.training.clips import SUFFIXES, Clip, cached_clip
+
+STEMS = ("drums", "bass", "other", "vocals")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which songs and voices are used.
+
+    Attributes:
+        exclude: songs that are never trained on, beside those of `validation`.
+        validation: held-out songs on which progress is measured.
+        joined: song -> stems that its files do not keep apart, the file that holds the rest last:
+            `[bass, other]` where a bass line lives inside `other`.
+        voices: folders of the voice directory to use; empty means all.
+        subset: the part of a MUSDB18-HQ tree that is trained on.
+    """
+
+    exclude: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    joined: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    voices: tuple[str, ...] = ()
+    subset: str = "train"
+
+
+@dataclass(frozen=True)
+class Song:
+    """One song; a stem without a clip is silent, unless it is `joined` with one that has a clip."""
+
+    name: str
+    clips: Mapping[str, Clip]
+    joined: tuple[str, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """Samples of the longest stem."""
+        return max(clip.length for clip in self.clips.values())
+
+
+@dataclass(frozen=True)
+class Library:
+    """What is trained on, and the songs held out."""
+
+    songs: tuple[Song, ...]
+    voices: tuple[Clip, ...]
+    validation: tuple[Song, ...]
+
+
+def open_library(
+    data: Path, config: DataConfig, *, voice: Path | None = None, cache: Path = Path("runs/cache"), quiet: bool = False
+) -> Library:
+    """Open (and on the first call decode into `cache`) the songs of `data` and the voices of `voice`.
+
+    Raises:
+        StreamsepError: no song found, a name in the configuration that does not exist, or an unreadable file.
+    """
+    folders = song_folders(data, config.subset)
+    _check_names(config.joined, folders)
+    held_out = [name for name in config.validation if name in folders]
+    trained = [name for name in folders if name not in {*config.exclude, *config.validation}]
+    if not trained:
+        raise StreamsepError(f"every song of {data} is excluded from training; shorten `exclude` or `validation`")
+    missing = set(config.validation) - set(held_out)
+    others = song_folders(data, "test") if missing else {}
+    if missing - set(others):
+        raise StreamsepError(f"the validation song {sorted(missing - set(others))[0]!r} is not in {data}")
+    folders = {**folders, **{name: others[name] for name in missing}}
+    songs = open_songs(data, {name: folders[name] for name in trained}, cache, config.joined, quiet=quiet)
+    validation = open_songs(data, {name: folders[name] for name in config.validation}, cache, {}, quiet=quiet)
+    voices = _open_voices(voice, config.voices, cache, quiet) if voice else ()
+    return Library(songs=songs, voices=voices, validation=validation)
+
+
+def song_folders(data: Path, subset: str | None = None) -> dict[str, Path]:
+    """Name -> folder of every song below `data`: plain folders, or those of `data/subset` in MUSDB18-HQ's layout.
+
+    Raises:
+        StreamsepError: `data` holds no folder with a stem in it.
+    """
+    parts = [data / part for part in ("train", "test") if (data / part).is_dir() and subset in (None, part)]
+    roots = parts or [data]
+    places = [path for root in roots if root.is_dir() for path in sorted(root.iterdir())]
+    folders = {path.name: path for path in places if _stem_files(path)}
+    if not folders:
+        raise StreamsepError(
+            f"no song in {data}; a song is a folder with drums, bass, other, vocals as .wav/.flac/.ogg"
+        )
+    return folders
+
+
+def open_songs(
+    data: Path,
+    folders: Mapping[str, Path],
+    cache: Path,
+    joined: Mapping[str, Sequence[str]] | None = None,
+    *,
+    quiet: bool = False,
+) -> tuple[Song, ...]:
+    """Open songs found by `song_folders`, decoding what the cache lacks, with a progress bar."""
+    root = _cache_folder(cache, data)
+    songs = []
+    for name, folder in tqdm(folders.items(), desc="songs", unit="song", disable=quiet, leave=False):
+        clips = {stem: cached_clip([path], root / name / stem) for stem, path in _stem_files(folder).items()}
+        songs.append(Song(name=name, clips=clips, joined=tuple((joined or {}).get(name, ()))))
+    return tuple(songs)
+
+
+def _open_voices(voice: Path, names: Sequence[str], cache: Path, quiet: bool) -> tuple[Clip, ...]:
+    root = _cache_folder(cache, voice)
+    folders = [voice / name for name in names] or sorted(path for path in voice.iterdir() if path.is_dir())
+    clips = []
+    for folder in tqdm(folders, desc="voices", unit="voice", disable=quiet, leave=False):
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not files:
+            raise StreamsepError(f"no .wav, .flac or .ogg file in the voice folder {folder}")
+        clips.append(cached_clip(files, root / folder.name))
+    return tuple(clips)
+
+
+def _stem_files(folder: Path) -> dict[str, Path]:
+    candidates = ((stem, folder / f"{stem}{suffix}") for stem in STEMS for suffix in reversed(SUFFIXES))
+    return {stem: path for stem, path in candidates if path.is_file()}
+
+
+def _cache_folder(cache: Path, root: Path) -> Path:
+    """Two trees of the same name must not share a folder."""
+    digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
+    return cache / f"{root.resolve().name}-{digest}"
+
+
+def _check_names(joined: Mapping[str, Collection[str]], folders: Mapping[str, Path]) -> None:
+    for name, stems in joined.items():
+        if name not in folders:
+            raise StreamsepError(f"`joined` names the song {name!r}, which is not among {', '.join(sorted(folders))}")
+        if len(stems) < 2 or not set(stems) <= set(STEMS):
+            raise StreamsepError(f"`joined` of {name!r} must list at least two of {', '.join(STEMS)}")

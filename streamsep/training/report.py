@@ -1,0 +1,76 @@
+"""What a run tells: a progress line, a CSV row beside it, and a CSV row for every validation."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from streamsep.training.validation import Score
+
+
+class Report:
+    """Averages since the last line, written every `seconds`; in a terminal the line is overwritten in place."""
+
+    def __init__(self, folder: Path, seconds: float | None = None, quiet: bool = False) -> None:
+        self._folder, self._quiet = folder, quiet
+        self._live = sys.stderr.isatty()
+        self._seconds = seconds if seconds is not None else (2.0 if self._live else 30.0)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._count, self._audio, self._since = 0, 0.0, time.monotonic()
+
+    def resume_clock(self) -> None:
+        """Leave out of the speed what was not training (a validation)."""
+        self._reset()
+
+    def step(self, step: int, elapsed: float, lr: float, audio: float, values: Mapping[str, float]) -> None:
+        """Count one step that trained on `audio` seconds."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count, self._audio = self._count + 1, self._audio + audio
+        if time.monotonic() - self._since >= self._seconds:
+            self._write(step, elapsed, lr)
+
+    def _write(self, step: int, elapsed: float, lr: float) -> None:
+        seconds = max(time.monotonic() - self._since, 1e-6)
+        means = {name: total / self._count for name, total in self._sums.items()}
+        speed, pace = self._audio / seconds, self._count / seconds
+        self._say(
+            f"step {step}  {elapsed / 60:.1f} min  loss {means['loss']:.4f}  {means['snr']:+.2f} dB"
+            f"  lr {lr:.2e}  {speed:.2f} s audio/s  {pace:.2f} steps/s"
+        )
+        row = {"step": step, "elapsed": elapsed, "lr": lr, **means, "audio_per_second": speed, "steps_per_second": pace}
+        append_row(self._folder / "log.csv", row)
+        self._reset()
+
+    def score(self, step: int, elapsed: float, score: Score, best: bool) -> None:
+        """A validation: SDR of each stem, in brackets how far above the best constant gain."""
+        stems = "  ".join(f"{stem} {value:+.2f} ({score.improvement[stem]:+.2f})" for stem, value in score.sdr.items())
+        self._say(f"validation at step {step}: {stems}  mean {score.mean:+.2f} dB{'  best' if best else ''}", keep=True)
+        columns = {f"{stem}_sdr": value for stem, value in score.sdr.items()}
+        columns |= {f"{stem}_improvement": value for stem, value in score.improvement.items()}
+        append_row(self._folder / "validation.csv", {"step": step, "elapsed": elapsed, **columns, "mean": score.mean})
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._say(text, keep=True)
+
+    def _say(self, text: str, keep: bool = False) -> None:
+        if not self._quiet:
+            end = "\n" if keep or not self._live else ""
+            print(f"\r{text:<110}" if self._live else text, end=end, file=sys.stderr, flush=True)
+
+
+def append_row(path: Path, row: Mapping[str, float]) -> None:
+    """Add a row to a CSV file; the first one brings the header."""
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow({name: f"{value:.6g}" for name, value in row.items()})

@@ -1,0 +1,42 @@
+"""What all tests share: one torch thread, one seed, and no GPU tests where there is no GPU."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def seed() -> Iterator[None]:
+    """Every test starts from the same random state, whichever tests ran before it."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+    yield
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator of its own for each test."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def shared_tmp_path() -> Iterator[Path]:
+    """A folder that users other than the one who runs the tests can enter, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

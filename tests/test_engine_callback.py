@@ -1,0 +1,193 @@
+"""The callback alone, with a worker played by the test: what is heard when results come, come late, or never come."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from streamsep.engine.callback import Callback, DelayLine, OnOverload
+from streamsep.engine.link import Counter, Link
+from streamsep.engine.timing import LatencyBudget, budget
+from tests.engine_toys import Audio, delayed, noise, tone
+
+BLOCK, FADE = 16, 8
+SPEND = budget(sample_rate=44100, hop=8, model=8, block=BLOCK, max_block=BLOCK, queue=1, fade=FADE, device=0)
+
+
+class Rig:
+    """A callback whose worker hands the input on, twice as loud, whenever it is told to work."""
+
+    def __init__(self, on_overload: OnOverload = "dry", recover: int = 0, outputs: int = 2, room: int = 4000) -> None:
+        self.budget: LatencyBudget = SPEND
+        self.link = Link(2, outputs, room, room + self.budget.path + BLOCK)
+        self.link.output.write_silence(self.budget.path)
+        self.callback = Callback(self.link, SPEND, max_block=BLOCK, on_overload=on_overload, recover=recover)
+        self.pairs = outputs // 2
+        self._model = DelayLine(2, self.budget.model, room)
+
+    def work(self) -> None:
+        waiting = np.zeros((2, self.link.input.readable // 8 * 8), np.float32)
+        self.link.input.read(waiting)
+        late = np.zeros_like(waiting)
+        self._model.process(waiting, late)
+        self.link.output.write(np.tile(2 * late, (self.pairs, 1)))
+
+    def play(self, samples: Audio, idle: range = range(0)) -> Audio:
+        """Run `samples` through; the worker does nothing after the blocks in `idle`."""
+        played = []
+        for number in range(samples.shape[1] // BLOCK):
+            out = np.full((self.link.output.channels, BLOCK), np.nan, np.float32)
+            self.callback(samples[:, number * BLOCK : (number + 1) * BLOCK], out)
+            if number not in idle:
+                self.work()
+            played.append(out)
+        return np.concatenate(played, axis=1)
+
+    def count(self, counter: Counter) -> int:
+        return int(self.link.counters[counter])
+
+
+def wet_weight(played: Audio, dry: Audio) -> Audio:
+    """The share of separated sound, which is twice the dry: played = (1 + w) * dry."""
+    return played / dry - 1
+
+
+def test_in_time_the_separated_sound_alone_is_heard() -> None:
+    rig, samples = Rig(), noise(40 * BLOCK)
+    played = rig.play(samples)
+    np.testing.assert_array_equal(played, 2 * delayed(samples, SPEND.lag, played.shape[1]))
+    assert rig.count(Counter.FADES) == rig.count(Counter.DRY_BLOCKS) == 0
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 20])
+def test_a_late_worker_is_heard_as_dry_at_the_same_delay(length: int) -> None:
+    rig = Rig()
+    ones = np.ones((2, 60 * BLOCK), np.float32)
+    weight = wet_weight(rig.play(ones, range(10, 10 + length)), 1.0)[0, SPEND.lag :]
+    assert np.abs(np.diff(weight)).max() <= 1 / FADE + 1e-6, "a click"
+    assert (weight[: 9 * BLOCK - SPEND.lag] == 1).all()
+    assert weight.min() == 0
+    assert (weight[-20 * BLOCK :] == 1).all()
+    assert rig.count(Counter.FADES) == 1
+
+
+def test_after_an_overload_the_delay_is_what_it_was() -> None:
+    rig, samples = Rig(), noise(60 * BLOCK)
+    played = rig.play(samples, range(10, 14))
+    expected = 2 * delayed(samples, SPEND.lag, played.shape[1])
+    np.testing.assert_array_equal(played[:, 20 * BLOCK :], expected[:, 20 * BLOCK :])
+    np.testing.assert_array_equal(played[:, : 10 * BLOCK], expected[:, : 10 * BLOCK])
+
+
+def test_a_dead_worker_leaves_the_delayed_mix() -> None:
+    rig, samples = Rig(), noise(60 * BLOCK)
+    played = rig.play(samples, range(20, 60))
+    expected = delayed(samples, SPEND.lag, played.shape[1])
+    np.testing.assert_array_equal(played[:, 25 * BLOCK :], expected[:, 25 * BLOCK :])
+    assert rig.count(Counter.FADES) == 1
+
+
+def test_mute_leaves_silence_without_a_click() -> None:
+    rig, samples = Rig("mute"), tone(60 * BLOCK)
+    played = rig.play(samples, range(20, 40))
+    assert np.abs(played[:, 25 * BLOCK : 40 * BLOCK]).max() == 0
+    assert np.abs(np.diff(played)).max() <= 1.0 / FADE + 2 * np.abs(np.diff(samples)).max()
+    np.testing.assert_array_equal(played[:, 45 * BLOCK :], 2 * delayed(samples, SPEND.lag, 60 * BLOCK)[:, 45 * BLOCK :])
+
+
+def test_the_separated_sound_waits_for_a_steady_worker() -> None:
+    rig = Rig(recover=6 * BLOCK)
+    ones = np.ones((2, 60 * BLOCK), np.float32)
+    weight = wet_weight(rig.play(ones, range(20, 22)), 1.0)[0]
+    fell, rose = int(np.argmax(weight[25 * BLOCK // 2 :] < 1)) + 25 * BLOCK // 2, np.flatnonzero(weight == 0)[-1]
+    assert rose - fell >= 6 * BLOCK
+    assert (weight[-BLOCK:] == 1).all()
+    rising = weight[fell:]
+    assert np.count_nonzero(np.diff(np.sign(np.diff(rising)[np.diff(rising) != 0]))) == 1, "one way down, one way up"
+
+
+@pytest.mark.parametrize("pattern", [[1], [3, 16, 7], [50, 1]])
+def test_blocks_of_any_size_fade_without_a_click(pattern: list[int]) -> None:
+    spend = budget(sample_rate=44100, hop=8, model=8, block=None, max_block=BLOCK, queue=4, fade=FADE, device=0)
+    rig = Rig()
+    rig.link = Link(2, 2, 4000, 4000)
+    rig.link.output.write_silence(spend.path)
+    rig.callback = Callback(rig.link, spend, max_block=BLOCK)
+    played, number, position = [], 0, 0
+    while position < 1200:
+        frames = pattern[number % len(pattern)]
+        out = np.full((2, frames), np.nan, np.float32)
+        rig.callback(np.ones((2, frames), np.float32), out)
+        if not 300 < position < 700:
+            rig.work()
+        played.append(out)
+        number, position = number + 1, position + frames
+    weight = wet_weight(np.concatenate(played, axis=1), 1.0)[0, spend.lag :]
+    assert np.abs(np.diff(weight)).max() <= 1 / FADE + 1e-6
+    assert weight.min() == 0
+    assert weight[-1] == weight[0] == 1
+
+
+def test_dry_spread_over_stems_still_adds_up_to_the_mix() -> None:
+    rig, samples = Rig(outputs=8), noise(40 * BLOCK)
+    played = rig.play(samples, range(10, 40))[:, 20 * BLOCK :]
+    expected = delayed(samples, SPEND.lag, 40 * BLOCK)[:, 20 * BLOCK :]
+    np.testing.assert_allclose(played.reshape(4, 2, -1).sum(axis=0), expected, atol=1e-7)
+
+
+def test_a_stuck_worker_that_comes_back_finds_every_index_where_it_belongs() -> None:
+    rig, samples = Rig(room=100), noise(100 * BLOCK)
+    played = rig.play(samples, range(20, 50))
+    assert rig.count(Counter.LOST_FRAMES) > 0
+    expected = 2 * delayed(samples, SPEND.lag, played.shape[1])
+    np.testing.assert_array_equal(played[:, -20 * BLOCK :], expected[:, -20 * BLOCK :])
+
+
+def test_what_is_not_finite_is_silence_for_worker_and_dry_line() -> None:
+    rig, samples = Rig(), noise(40 * BLOCK)
+    samples[:, 5 * BLOCK : 6 * BLOCK] = np.nan
+    samples[0, 20 * BLOCK] = np.inf
+    played = rig.play(samples, range(8, 12))
+    assert np.isfinite(played).all()
+    assert np.abs(played).max() <= 1.0
+    assert np.isnan(samples[:, 5 * BLOCK]).all(), "the device's buffer is not ours to write"
+
+
+def test_flagged_blocks_are_counted() -> None:
+    rig = Rig()
+    block = np.zeros((2, BLOCK), np.float32)
+    for xrun in (False, True, True):
+        rig.callback(block, np.zeros_like(block), xrun)
+    assert rig.count(Counter.XRUNS) == 2
+    assert rig.count(Counter.POSITION) == 3 * BLOCK
+
+
+def test_a_block_allocates_no_audio() -> None:
+    spend = budget(sample_rate=44100, hop=512, model=512, block=4096, max_block=4096, queue=1, fade=64, device=0)
+    link = Link(2, 8, 40960, 81920)
+    link.output.write_silence(81920)
+    callback = Callback(link, spend, max_block=4096)
+    block, out = np.ones((2, 4096), np.float32), np.zeros((8, 4096), np.float32)
+    callback(block, out)
+    tracemalloc.start()
+    for _ in range(30):  # separated sound runs out on the way: every branch is taken
+        callback(block, out)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert link.counters[Counter.FADES] == 1
+    assert peak < block.nbytes / 4
+
+
+@pytest.mark.parametrize("delay", [0, 1, 7, 40])
+def test_delay_line(delay: int) -> None:
+    line, samples = DelayLine(2, delay, 9), noise(200)
+    outputs = []
+    position = 0
+    for frames in [1, 9, 4, 7] * 9:
+        out = np.zeros((2, frames), np.float32)
+        line.process(samples[:, position : position + frames], out)
+        outputs.append(out)
+        position += frames
+    np.testing.assert_array_equal(np.concatenate(outputs, axis=1), delayed(samples, delay, position))

@@ -1,0 +1,112 @@
+"""Executors against the model itself, step by step."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+import torch
+
+from streamsep.engine.executor import EXECUTORS, NO_CUDA_GRAPH, StaticExecutor, inference_thread, make_executor
+from streamsep.errors import StreamsepError
+from tests.engine_toys import DelaySplit, Fir
+
+SEPARATORS = [DelaySplit(hop=8, latency=24), Fir(hop=8)]
+
+
+def compare_with_model(executor: Any, separator: Any, lengths: list[int]) -> float:
+    """Greatest difference from `separator.step` over chunks of `lengths` hops."""
+    generator = torch.Generator().manual_seed(0)
+    state = executor.init_state()
+    expected_state = separator.init_state(executor.batch, executor.max_chunk, device=executor.device)
+    worst = 0.0
+    with torch.inference_mode():
+        for hops in lengths:
+            mix = torch.randn(executor.batch, 2, hops * separator.hop, generator=generator).to(executor.device)
+            expected, expected_state = separator.step(mix, expected_state)
+            actual, state = executor(mix, state)
+            worst = max(worst, float((actual - expected).abs().max()))
+    return worst
+
+
+@pytest.mark.parametrize("separator", SEPARATORS, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_eager_is_the_model_itself(separator: Any, batch: int) -> None:
+    executor = make_executor("eager", separator, batch=batch, max_chunk=3)
+    assert compare_with_model(executor, separator, [1, 3, 2, 1, 1]) == executor.tolerance == 0
+
+
+@pytest.mark.parametrize("separator", SEPARATORS, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_static_buffers_change_nothing(separator: Any, batch: int) -> None:
+    executor = StaticExecutor(separator, batch=batch, device="cpu", max_chunk=3)
+    assert not executor.graphs
+    assert compare_with_model(executor, separator, [1, 3, 2, 1, 1, 3]) <= executor.tolerance
+
+
+def test_static_buffers_stay_where_they_are_and_take_a_foreign_state() -> None:
+    separator = DelaySplit(hop=4, latency=4)
+    executor = StaticExecutor(separator, device="cpu")
+    mix = torch.ones(1, 2, 4)
+    first, state = executor(mix, executor.init_state())
+    second, again = executor(mix * 2, state)
+    assert first.data_ptr() == second.data_ptr()
+    assert state is again
+    fresh, _ = executor(mix, executor.init_state())
+    assert fresh.abs().max() == 0
+
+
+def test_a_fork_of_static_buffers_has_its_own() -> None:
+    separator = DelaySplit(hop=4, latency=4)
+    executor = StaticExecutor(separator, device="cpu")
+    mix = torch.ones(1, 2, 4)
+    _, state = executor(mix, executor.init_state())
+    other = executor.fork()
+    other(mix * 5, other.init_state())
+    sources, _ = executor(mix, state)
+    assert sources[0, 0, 0, 0] == 0.5
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("separator", SEPARATORS, ids=lambda s: type(s).__name__)
+def test_cuda_graph_equals_eager(separator: Any) -> None:
+    executor = make_executor("cuda-graph", separator, batch=2, device="cuda", max_chunk=2)
+    assert isinstance(executor, StaticExecutor)
+    assert executor.graphs
+    assert compare_with_model(executor, separator, [1, 2, 1, 1, 2, 2]) <= 1e-5
+
+
+@pytest.mark.gpu
+def test_kill_switch_runs_without_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NO_CUDA_GRAPH, "1")
+    executor = make_executor("cuda-graph", Fir(), device="cuda")
+    assert isinstance(executor, StaticExecutor)
+    assert not executor.graphs
+    assert compare_with_model(executor, Fir(), [1, 1, 1]) <= 1e-5
+
+
+def test_names_and_devices_are_checked() -> None:
+    with pytest.raises(StreamsepError, match=f"choose one of {', '.join(sorted(EXECUTORS))}"):
+        make_executor("quick", DelaySplit())
+    with pytest.raises(StreamsepError, match="--executor eager"):
+        make_executor("cuda-graph", DelaySplit(), device="cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(StreamsepError, match="--device cpu"):
+            make_executor("eager", DelaySplit(), device="cuda")
+
+
+def test_thread_settings_are_entered_and_left() -> None:
+    seen: dict[str, Any] = {}
+
+    def look() -> None:
+        denormal = torch.tensor([1e-40])
+        with inference_thread():
+            seen["inside"] = (torch.is_inference_mode_enabled(), torch.get_num_threads(), float(denormal * 1.0))
+        seen["after"] = (torch.is_inference_mode_enabled(), float(denormal * 1.0) > 0)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen["inside"] == (True, 1, 0.0)
+    assert seen["after"] == (False, True)

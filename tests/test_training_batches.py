@@ -1,0 +1,108 @@
+"""Random mixtures: reproducible, consistent, and honest about stems that are not known apart."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from streamsep.training.augment import crop_start, pan, read_at_speed
+from streamsep.training.batches import BatchConfig, BatchMaker, known_apart
+from streamsep.training.clips import BLOCK, Clip
+from streamsep.training.data import STEMS, Library, Song
+
+HOP = 64
+CONFIG = BatchConfig(size=8, seconds=0.3, seed=3)
+
+
+def make_clip(seed: int, seconds: float = 2.0, channels: int = 2, frequency: float = 0.0) -> Clip:
+    """Noise, or a sine of the given frequency."""
+    count = round(seconds * 44100)
+    noise = np.random.default_rng(seed).normal(0, 3000, (count, channels))
+    sine = 10000 * np.sin(2 * np.pi * frequency * np.arange(count) / 44100)[:, None].repeat(channels, 1)
+    samples = (sine if frequency else noise).astype(np.int16)
+    blocks = -(-count // BLOCK)
+    level = float(np.sqrt(np.mean(np.square(samples / 32767))))
+    return Clip(samples, 1 / 32767, np.full(blocks, level, np.float32), level)
+
+
+def make_library(joined: bool = False) -> Library:
+    full = Song("full", {stem: make_clip(i) for i, stem in enumerate(STEMS)})
+    poor = Song("poor", {"drums": make_clip(5), "other": make_clip(6)}, ("bass", "other") if joined else ())
+    return Library(songs=(full, poor), voices=(make_clip(7, channels=1),), validation=())
+
+
+def test_a_batch_depends_on_seed_and_step_alone() -> None:
+    first, second = BatchMaker(make_library(), CONFIG, STEMS, HOP), BatchMaker(make_library(), CONFIG, STEMS, HOP)
+    second(4)
+    assert all(torch.equal(a, b) for a, b in zip(first(5), second(5), strict=True))
+    assert not torch.equal(first(5).mix, first(6).mix)
+    other = BatchMaker(make_library(), replace(CONFIG, seed=4), STEMS, HOP)
+    assert not torch.equal(first(5).mix, other(5).mix)
+
+
+def test_shapes_and_sum() -> None:
+    batch = BatchMaker(make_library(), CONFIG, STEMS, HOP)(0)
+    frames = round(0.3 * 44100 / HOP) * HOP
+    assert batch.mix.shape == (8, 2, frames) and batch.sources.shape == (8, 4, 2, frames)
+    assert batch.mix.dtype == batch.sources.dtype == batch.known.dtype == torch.float32
+    torch.testing.assert_close(batch.sources.sum(1), batch.mix)
+    assert (batch.mix.abs().amax((1, 2)) > 0).all()
+
+
+def test_a_stem_that_its_song_lacks_is_silent_in_the_own_mix() -> None:
+    config = replace(CONFIG, remix=0.0, extra_voice=0.0, silence=0.0, size=24)
+    batch = BatchMaker(make_library(), config, STEMS, HOP)(0)
+    silent = batch.sources.abs().amax((2, 3)) == 0
+    poor = silent[:, 1]
+    assert poor.any() and not poor.all()
+    assert torch.equal(silent[:, 3], poor) and not silent[:, [0, 2]].any()
+
+
+@pytest.mark.parametrize("remix", [0.0, 1.0])
+def test_joined_stems_claim_their_sum_only(remix: float) -> None:
+    """The joined song's `other` is a 441 Hz sine: wherever it sounds, the item must not claim a bass of its own."""
+    library = make_library(joined=True)
+    sine = Song("poor", {"drums": make_clip(5), "other": make_clip(0, frequency=441)}, ("bass", "other"))
+    config = replace(CONFIG, remix=remix, silence=0.0, respeed=0.0, size=32)
+    batch = BatchMaker(replace(library, songs=(library.songs[0], sine)), config, STEMS, HOP)(1)
+    spectra = torch.fft.rfft(batch.sources[:, 2, 0]).abs()
+    tonal = spectra.amax(-1) > 20 * spectra.mean(-1)
+    joined = batch.known[:, 1, 2] == 1
+    assert tonal.any() and not tonal.all()
+    assert torch.equal(joined, tonal)
+    assert not batch.sources[joined][:, 1].any()
+    assert torch.equal(batch.known[~joined], torch.eye(4).expand_as(batch.known[~joined]))
+
+
+def test_known_apart_puts_the_sum_in_one_row() -> None:
+    known = torch.from_numpy(known_apart(STEMS, ("bass", "other")))
+    sources = torch.randn(4, 10)
+    expected = torch.stack([sources[0], sources[1] + sources[2], torch.zeros(10), sources[3]])
+    torch.testing.assert_close(known @ sources, expected)
+
+
+def test_crops_prefer_what_sounds() -> None:
+    clip = make_clip(0, seconds=10)
+    clip.envelope[:90] = 0.0
+    rng = np.random.default_rng(0)
+    frames = BLOCK * 5
+    preferred = [crop_start(clip, frames, True, rng) for _ in range(50)]
+    anywhere = [crop_start(clip, frames, False, rng) for _ in range(50)]
+    assert min(preferred) >= 87 * BLOCK and max(preferred) <= clip.length - frames
+    assert min(anywhere) < 50 * BLOCK
+
+
+def test_speed_raises_the_pitch() -> None:
+    clip = make_clip(0, frequency=1000)
+    frames = 22050
+    crop = read_at_speed(clip, 0, frames, 1.1)
+    peak = np.abs(np.fft.rfft(crop[0])).argmax() * 44100 / frames
+    assert crop.shape == (2, frames) and peak == pytest.approx(1100, abs=4)
+
+
+def test_pan_keeps_the_power() -> None:
+    stem = np.ones((2, 8), np.float32)
+    for position in (-1.0, -0.3, 0.0, 0.8):
+        assert np.square(pan(stem, position)).sum() == pytest.approx(16, rel=1e-5)
+    assert pan(stem, -1.0)[1].max() < 1e-6

@@ -1,0 +1,174 @@
+"""The loop on tiny data: it learns, resumes to the bit, stops when asked, and averages without bias."""
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from streamsep.config import from_dict, to_dict
+from streamsep.errors import StreamsepError
+from streamsep.training.batches import BatchConfig
+from streamsep.training.clips import BLOCK, Clip
+from streamsep.training.config import LoopConfig, OptimiserConfig, TrainConfig
+from streamsep.training.data import STEMS, Library, Song
+from streamsep.training.loop import check_fresh, train
+from streamsep.training.losses import LossConfig
+from streamsep.training.optimiser import Average, learning_rate
+from streamsep.training.report import Report
+
+CONFIG = TrainConfig(
+    model="toy",
+    batch=BatchConfig(size=2, seconds=0.2),
+    loss=LossConfig(warm=0.01, ffts=(256,)),
+    optimiser=OptimiserConfig(lr=1e-2, warm_up=2),
+    loop=LoopConfig(hours=None, steps=8, excerpts=2, excerpt_seconds=0.2),
+)
+
+
+class Toy(nn.Module):
+    """A gain for each stem behind a causal filter, late by one hop."""
+
+    hop, latency, sample_rate, sources = 64, 64, 44100, STEMS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        torch.manual_seed(0)
+        self.filter = nn.Conv1d(2, 8, 16)
+        self.noise = nn.Dropout(0.1)
+
+    def forward(self, mix: Tensor) -> Tensor:
+        out: Tensor = self.noise(self.filter(nn.functional.pad(mix, (15 + self.latency, -self.latency))))
+        return out.unflatten(1, (4, 2))
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    def clip(seed: int) -> Clip:
+        samples = np.random.default_rng(seed).normal(0, 3000, (30000, 2)).astype(np.int16)
+        return Clip(samples, 1 / 32767, np.full(-(-30000 // BLOCK), 0.09, np.float32), 0.09)
+
+    songs = tuple(Song(f"song{i}", {stem: clip(10 * i + j) for j, stem in enumerate(STEMS)}) for i in range(3))
+    return Library(songs=songs[:2], voices=(), validation=songs[2:])
+
+
+def run(library: Library, out: Path, config: TrainConfig = CONFIG, **options: Any) -> dict[str, Any]:
+    model = Toy()
+    out.mkdir(parents=True, exist_ok=True)
+    train(model, library, config, out, report=Report(out, seconds=0.0, quiet=True), **options)
+    state: dict[str, Any] = torch.load(out / "state.pt", weights_only=True)
+    return state
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_resuming_changes_no_bit(tmp_path: Path, library: Library, prefetch: bool) -> None:
+    config = replace(CONFIG, loop=replace(CONFIG.loop, prefetch=prefetch))
+    whole = run(library, tmp_path / "whole", config)
+    run(library, tmp_path / "parts", config, max_minutes=0.0)
+    assert torch.load(tmp_path / "parts" / "state.pt", weights_only=True)["progress"]["step"] == 0
+    stop_after(tmp_path / "parts", library, config, steps=3)
+    torch.manual_seed(99)
+    parts = run(library, tmp_path / "parts", config, resume=True)
+    assert parts["progress"]["step"] == whole["progress"]["step"] == 8
+    for key in ("model", "average", "optimiser", "updates", "random"):
+        assert same(parts[key], whole[key]), key
+
+
+class Terminating(Report):
+    """Sends SIGTERM to its own process after some steps."""
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        super().__init__(folder, seconds=1e9, quiet=True)
+        self.left = steps
+
+    def step(self, *values: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def stop_after(out: Path, library: Library, config: TrainConfig, steps: int) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    progress = train(Toy(), library, config, out, report=Terminating(out, steps))
+    assert progress.step == steps and signal.getsignal(signal.SIGTERM) is before
+
+
+def test_training_lowers_the_loss_and_writes_what_it_says(tmp_path: Path, library: Library) -> None:
+    exported: list[tuple[str, dict[str, Any]]] = []
+
+    def export(model: nn.Module, path: Path, record: dict[str, Any]) -> None:
+        assert not model.training
+        exported.append((path.name, record))
+
+    config = replace(CONFIG, loop=replace(CONFIG.loop, steps=40))
+    run(library, tmp_path, config, export=export)
+    rows = np.genfromtxt(tmp_path / "log.csv", delimiter=",", names=True)
+    assert len(rows) == 40 and rows["loss"][-8:].mean() < rows["loss"][:8].mean() - 0.05
+    assert [name for name, _ in exported] == ["best.safetensors", "last.safetensors"]
+    training = exported[-1][1]["training"]
+    assert training["songs"] == ["song0", "song1"] and training["validation_songs"] == ["song2"]
+    assert training["steps"] == 40 and set(training["validation"]["sdr"]) == set(STEMS)
+    assert len((tmp_path / "validation.csv").read_text().splitlines()) == 2
+
+
+def test_a_gradient_that_is_not_finite_is_left_out(tmp_path: Path, library: Library) -> None:
+    class Broken(Toy):
+        def forward(self, mix: Tensor) -> Tensor:
+            self.calls += 1
+            return super().forward(mix) * (float("nan") if self.calls == 2 else 1.0)
+
+    model = Broken()
+    progress = train(model, library, CONFIG, tmp_path, report=Report(tmp_path, quiet=True))
+    assert progress.step == 8 and progress.skipped == 1
+    assert all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())
+
+
+def test_a_damaged_state_and_a_run_in_the_way_are_errors(tmp_path: Path, library: Library) -> None:
+    (tmp_path / "state.pt").write_bytes(b"not a state")
+    with pytest.raises(StreamsepError, match="--restart"):
+        train(Toy(), library, CONFIG, tmp_path, resume=True, report=Report(tmp_path, quiet=True))
+    with pytest.raises(StreamsepError, match="--resume"):
+        check_fresh(tmp_path, resume=False, restart=False)
+    check_fresh(tmp_path, resume=False, restart=True)
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_average_is_the_bias_corrected_mean() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    average, decay, values = Average(model, 0.9), 0.9, [3.0, -1.0, 5.0]
+    for value in values:
+        nn.init.constant_(model.weight, value)
+        average.update(model)
+    weights = [decay ** (len(values) - 1 - i) for i in range(len(values))]
+    expected = sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
+    assert average.model.weight.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_learning_rate_rises_then_falls_to_its_end() -> None:
+    config = OptimiserConfig(lr=1.0, warm_up=10, final=0.1)
+    assert learning_rate(0, 0.0, config) == pytest.approx(0.1)
+    assert learning_rate(9, 0.0, config) == 1.0
+    assert learning_rate(50, 0.5, config) == pytest.approx(0.55)
+    assert learning_rate(99, 1.0, config) == learning_rate(99, 2.0, config) == pytest.approx(0.1)
+
+
+def test_configuration_survives_a_round_trip_and_refuses_two_ends() -> None:
+    assert from_dict(TrainConfig, to_dict(CONFIG)) == CONFIG
+    with pytest.raises(StreamsepError, match="hours or steps"):
+        from_dict(TrainConfig, {"model": "toy", "loop": {"hours": 1.0, "steps": 5}})
