@@ -123,7 +123,8 @@ def staged(paths: Sequence[Path]) -> Iterator[list[Path]]:
         for source, path in zip(temporary, paths, strict=True):
             source.replace(path)
     except (OSError, soundfile.LibsndfileError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        # libsndfile does not tell what the system said; a full disk is what is left once the files are made.
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else "is the disk full?"
         folder = paths[0].parent
         raise StreamsepError(f"cannot write into {folder} ({reason}); choose another folder with -o") from None
     finally:

@@ -51,7 +51,8 @@ class Fir:
 
     def __init__(self, hop: int = 8, taps: int = 21, latency: int = 5) -> None:
         generator = torch.Generator().manual_seed(3)
-        self.hop, self.latency, self.sample_rate, self.sources = hop, latency, 44100, NAMES
+        self.hop, self.latency, self.sample_rate = hop, latency, 44100
+        self.sources: tuple[str, ...] = NAMES
         self.kernels = torch.randn(4, 1, taps, generator=generator) / taps
 
     def init_state(self, batch: int = 1, max_chunk: int = 1, device: Any = None, dtype: Any = None) -> list[Tensor]:
@@ -85,7 +86,7 @@ def delayed(samples: Audio, lag: int, frames: int) -> Audio:
 
 
 def run_steps(separator: Any, samples: Audio, max_chunk: int = 1) -> Audio:
-    """The separator alone over `samples`, hop by hop: `[S, 2, T]`, silence appended up to whole hops and the latency."""
+    """The separator alone over `samples`, hop by hop: `[S, 2, T]`, silence appended for the latency."""
     frames = samples.shape[1] + separator.latency
     padded = np.zeros((2, -(-frames // separator.hop) * separator.hop), dtype=np.float32)
     padded[:, : samples.shape[1]] = samples

@@ -54,7 +54,7 @@ TINY: dict[str, Any] = {
     "bottom_channels": 32,
     "t_layers": 3,
     "t_heads": 4,
-    "segment": 1,
+    "segment": 0.5,
 }
 
 
@@ -86,7 +86,7 @@ def reference_model(seed: int = 0, **kwargs: Any) -> nn.Module:
                 if name.endswith("scale"):
                     parameter.uniform_(0.3, 1.0)
                 elif parameter.dim() == 1:
-                    parameter += 0.2 * torch.randn_like(parameter)
+                    parameter.add_(0.2 * torch.randn_like(parameter))
     return model
 
 

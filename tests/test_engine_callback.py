@@ -49,9 +49,9 @@ class Rig:
         return int(self.link.counters[counter])
 
 
-def wet_weight(played: Audio, dry: Audio) -> Audio:
-    """The share of separated sound, which is twice the dry: played = (1 + w) * dry."""
-    return played / dry - 1
+def wet_weight(played: Audio) -> Audio:
+    """The share of separated sound, which is 2 where the dry is 1: played = 1 + w."""
+    return played - 1
 
 
 def test_in_time_the_separated_sound_alone_is_heard() -> None:
@@ -65,7 +65,7 @@ def test_in_time_the_separated_sound_alone_is_heard() -> None:
 def test_a_late_worker_is_heard_as_dry_at_the_same_delay(length: int) -> None:
     rig = Rig()
     ones = np.ones((2, 60 * BLOCK), np.float32)
-    weight = wet_weight(rig.play(ones, range(10, 10 + length)), 1.0)[0, SPEND.lag :]
+    weight = wet_weight(rig.play(ones, range(10, 10 + length)))[0, SPEND.lag :]
     assert np.abs(np.diff(weight)).max() <= 1 / FADE + 1e-6, "a click"
     assert (weight[: 9 * BLOCK - SPEND.lag] == 1).all()
     assert weight.min() == 0
@@ -100,7 +100,7 @@ def test_mute_leaves_silence_without_a_click() -> None:
 def test_the_separated_sound_waits_for_a_steady_worker() -> None:
     rig = Rig(recover=6 * BLOCK)
     ones = np.ones((2, 60 * BLOCK), np.float32)
-    weight = wet_weight(rig.play(ones, range(20, 22)), 1.0)[0]
+    weight = wet_weight(rig.play(ones, range(20, 22)))[0]
     fell, rose = int(np.argmax(weight[25 * BLOCK // 2 :] < 1)) + 25 * BLOCK // 2, np.flatnonzero(weight == 0)[-1]
     assert rose - fell >= 6 * BLOCK
     assert (weight[-BLOCK:] == 1).all()
@@ -124,7 +124,7 @@ def test_blocks_of_any_size_fade_without_a_click(pattern: list[int]) -> None:
             rig.work()
         played.append(out)
         number, position = number + 1, position + frames
-    weight = wet_weight(np.concatenate(played, axis=1), 1.0)[0, spend.lag :]
+    weight = wet_weight(np.concatenate(played, axis=1))[0, spend.lag :]
     assert np.abs(np.diff(weight)).max() <= 1 / FADE + 1e-6
     assert weight.min() == 0
     assert weight[-1] == weight[0] == 1

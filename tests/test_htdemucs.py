@@ -51,7 +51,7 @@ def test_state_dict_has_the_official_names_and_shapes(name: str) -> None:
         assert shapes(HTDemucs(config_from_official(**OFFICIAL[name]))) == shapes(build(**OFFICIAL[name]))
 
 
-@pytest.mark.parametrize("length", [44100, 44099, 30001, 4096, 1500, 100, 1])
+@pytest.mark.parametrize("length", [22050, 22049, 15001, 4096, 100, 1])
 def test_evaluation_agrees_with_the_reference(length: int) -> None:
     reference, ours = twins(**TINY)
     assert_same_output(reference, ours, noise((2, 2, length)))
@@ -78,7 +78,7 @@ def test_training_agrees_with_the_reference_and_sets_the_segment(length: int) ->
     ],
     ids=str,
 )
-@pytest.mark.parametrize("length", [44100, 10007, 600])
+@pytest.mark.parametrize("length", [22050, 10007, 600])
 def test_other_configurations_agree_with_the_reference(change: dict[str, Any], length: int) -> None:
     kwargs = {**TINY, **change}
     reference, ours = twins(**kwargs)
@@ -87,7 +87,7 @@ def test_other_configurations_agree_with_the_reference(change: dict[str, Any], l
 
 def test_real_audio_agrees_with_the_reference() -> None:
     reference, ours = twins(**TINY)
-    assert_same_output(reference, ours, music(44100))
+    assert_same_output(reference, ours, music(22050))
 
 
 def test_silence_gives_silence() -> None:
@@ -98,7 +98,7 @@ def test_silence_gives_silence() -> None:
 
 def test_gradients_agree_with_the_reference() -> None:
     reference, ours = twins(**TINY)
-    mix, target = noise((1, 2, 20000)), noise((1, 4, 2, 20000), seed=1)
+    mix, target = noise((1, 2, 9000)), noise((1, 4, 2, 9000), seed=1)
     for model in (reference.train(), ours.train()):
         (model(mix) - target).abs().mean().backward()
     expected = {name: parameter.grad for name, parameter in reference.named_parameters()}

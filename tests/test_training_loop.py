@@ -157,7 +157,7 @@ def test_average_is_the_bias_corrected_mean() -> None:
         average.update(model)
     weights = [decay ** (len(values) - 1 - i) for i in range(len(values))]
     expected = sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
-    assert average.model.weight.item() == pytest.approx(expected, rel=1e-6)
+    assert float(next(average.model.parameters())) == pytest.approx(expected, rel=1e-6)
 
 
 def test_learning_rate_rises_then_falls_to_its_end() -> None:

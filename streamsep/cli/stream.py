@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,9 +71,9 @@ def _add_engine_flags(group: Any) -> None:
 def _add_output_flags(group: Any) -> None:
     group.add_argument("-o", "--out", type=Path, default=Path("separated"), help="folder (default %(default)s)")
     group.add_argument("--format", choices=("wav", "flac", "mp3"), default="wav", help="(default %(default)s)")
-    group.add_argument(
-        "--bits", type=int, choices=(16, 24, 32), default=16, help="bits of a sample, 32 is float (default %(default)s)"
-    )
+    bits = group.add_mutually_exclusive_group()
+    bits.add_argument("--int24", action="store_true", help="24-bit samples in place of 16-bit ones")
+    bits.add_argument("--float32", action="store_true", help="32-bit float samples")
     group.add_argument("--stems", type=Path, metavar="DIR", help="the true stems (DIR/vocals.wav, ...): prints SDRs")
     group.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
 
@@ -108,6 +109,7 @@ class Score:
 def run(args: argparse.Namespace) -> int:
     """Stream the song, then write and tell what came of it."""
     from streamsep.engine.executor import make_executor
+    from streamsep.files import staged
     from streamsep.models.registry import default_model, load_model
 
     device = pick_device(args.device)
@@ -117,13 +119,17 @@ def run(args: argparse.Namespace) -> int:
     truth = _find_stems(args.stems, model.sources) if args.stems else {}
     player = _open(args, model)
     stream = _make_stream(args, executor, player)
-    _play(stream, player)
-    stems = _split(player.recording(), model.sources)
-    outputs = _write(args, Path(name).stem, player, stems)
+    outputs = _outputs(args, Path(name).stem, model.sources)
+    # The files are made first: a folder that cannot be written is better known before the song than after it.
+    with staged(list(outputs.values())) as temporaries:
+        _play(stream, player)
+        stems = _split(player.recording(), model.sources)
+        _encode(args, player, stems, dict(zip(outputs, temporaries, strict=True)))
     scores = _score(truth, player, stems)
     _tell(stream, player, scores, outputs)
     if args.json:
-        _write_json(args.json, stream, scores, outputs)
+        about = {"model": name, "executor": args.executor, "realtime": args.realtime, "block": args.block}
+        _write_json(args.json, about | stream.report().to_dict(), scores, outputs)
     return 0
 
 
@@ -156,12 +162,18 @@ def _make_stream(args: argparse.Namespace, executor: Executor, player: FileDevic
 
 
 def _measured_queue(args: argparse.Namespace, executor: Executor) -> int:
+    import numpy as np
+
     from streamsep.engine.stream import measure_step
     from streamsep.engine.timing import queue_blocks
 
-    longest = float(measure_step(executor).max())
-    separator = executor.separator
-    return queue_blocks(_MARGIN * longest, separator.hop, args.block, separator.sample_rate)
+    times, separator = measure_step(executor, steps=200), executor.separator
+    median, hop = float(np.median(times)), separator.hop / separator.sample_rate
+    if median > hop:
+        slow = f"a step takes {1000 * median:.1f} ms here and a hop lasts {1000 * hop:.1f} ms"
+        print(f"streamsep: warning: {slow}: much of the song will not be separated in time", file=sys.stderr)
+    seconds = _MARGIN * float(np.percentile(times, 99))
+    return queue_blocks(seconds, separator.hop, args.block, separator.sample_rate)
 
 
 def _play(stream: Stream, player: FileDevice) -> None:
@@ -191,22 +203,27 @@ def _split(recording: Samples, sources: tuple[str, ...]) -> dict[str, Samples]:
     return {name: recording[2 * i : 2 * i + 2] for i, name in enumerate(sources)}
 
 
-def _write(args: argparse.Namespace, model: str, player: FileDevice, stems: dict[str, Samples]) -> list[Path]:
-    """Write the stems, and with gains the remix, all of them or none; mono songs give mono files."""
-    import numpy as np
-
-    from streamsep.files import Codec, encode, from_stereo, staged
-
-    codec = Codec(args.format, args.bits if args.format != "mp3" else 16)
-    files = stems | ({"remix": np.sum(list(stems.values()), axis=0)} if args.gain else {})
-    paths = [args.out / model / args.song.stem / f"{name}.{args.format}" for name in files]
-    for path in paths:
+def _outputs(args: argparse.Namespace, model: str, sources: tuple[str, ...]) -> dict[str, Path]:
+    """The file of each stem, and with gains of the remix."""
+    names = [*sources, "remix"] if args.gain else sources
+    folder = args.out / model / args.song.stem
+    paths = {name: folder / f"{name}.{args.format}" for name in names}
+    for path in paths.values():
         if path.resolve() == args.song.resolve():
             raise StreamsepError(f"{path} is the song itself and would be overwritten; choose another -o")
-    with staged(paths) as temporaries:
-        for path, samples in zip(temporaries, files.values(), strict=True):
-            encode(path, from_stereo(samples, len(player.song)), player.rate, codec)
     return paths
+
+
+def _encode(args: argparse.Namespace, player: FileDevice, stems: dict[str, Samples], paths: dict[str, Path]) -> None:
+    """Write the stems, and the remix where it is asked for; mono songs give mono files."""
+    import numpy as np
+
+    from streamsep.files import Codec, encode, from_stereo
+
+    codec = Codec(args.format, 24 if args.int24 else 32 if args.float32 else 16)
+    for name, path in paths.items():
+        samples = stems[name] if name in stems else np.sum(list(stems.values()), axis=0, dtype=np.float32)
+        encode(path, from_stereo(samples, len(player.song)), player.rate, codec)
 
 
 def _find_stems(folder: Path, sources: tuple[str, ...]) -> dict[str, Path]:
@@ -236,7 +253,7 @@ def _score(truth: dict[str, Path], player: FileDevice, stems: dict[str, Samples]
     return scores
 
 
-def _tell(stream: Stream, player: FileDevice, scores: list[Score], outputs: list[Path]) -> None:
+def _tell(stream: Stream, player: FileDevice, scores: list[Score], outputs: dict[str, Path]) -> None:
     print(stream.report().to_text())
     if player.stalls:
         print(f"clock             {player.stalls} times this machine woke the device a block late or more")
@@ -245,14 +262,15 @@ def _tell(stream: Stream, player: FileDevice, scores: list[Score], outputs: list
     for s in scores:
         print(f"{s.stem:<12}{s.sdr:>9.2f}{s.si_sdr:>9.2f}{s.baseline:>12.2f}")
     print()
-    for path in outputs:
+    for path in outputs.values():
         print(path)
 
 
-def _write_json(path: Path, stream: Stream, scores: list[Score], outputs: list[Path]) -> None:
+def _write_json(path: Path, figures: dict[str, Any], scores: list[Score], outputs: dict[str, Path]) -> None:
     from dataclasses import asdict
 
-    data = stream.report().to_dict() | {"scores": [asdict(s) for s in scores], "files": [str(p) for p in outputs]}
+    files = {name: str(file) for name, file in outputs.items()}
+    data = figures | {"scores": [asdict(score) for score in scores], "files": files}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(_finite(data), indent=2) + "\n", encoding="utf-8")

@@ -79,6 +79,8 @@ class Callback:
         self._level = self._fade  # weight of the separated sound, in frames of fade
         self._healthy = recover
         self._owed = 0
+        self._lag = budget.lag
+        self._hole = -budget.lag  # end of the input that found no room last
 
     def __call__(self, indata: Audio, outdata: Audio, xrun: bool = False) -> None:
         """Handle one device block: `indata [C, n]`, `outdata [outputs, n]`, views of any layout."""
@@ -95,11 +97,13 @@ class Callback:
         self._make_finite(indata, clean)
         self._line.process(clean, dry)
         position = int(self._link.counters[Counter.POSITION])
-        self._feed(clean)
+        self._feed(clean, position)
         output = self._link.output
         output.skip(position - output.consumed)  # results that came after their time: the delay stays what it was
         waiting = output.readable
         wet[:, output.read(wet) :] = 0.0
+        if position - self._lag < self._hole:
+            waiting = min(waiting, frames)  # what comes out now was never heard by the model: no ground to fade in
         self._blend(waiting, wet, dry, outdata)
 
     def _make_finite(self, indata: Audio, clean: Audio) -> None:
@@ -109,13 +113,14 @@ class Callback:
         np.copyto(clean, indata)
         np.copyto(clean, np.float32(0), where=broken)
 
-    def _feed(self, clean: Audio) -> None:
+    def _feed(self, clean: Audio, position: int) -> None:
         """Write to the input ring; frames that found no room become silence later, so that indices stay absolute."""
         ring, counters, frames = self._link.input, self._link.counters, clean.shape[1]
         if self._owed:
             self._owed -= ring.write_silence(self._owed)
         if self._owed or ring.writable < frames:
             self._owed += frames
+            self._hole = position + frames
             counters[Counter.LOST_FRAMES] += frames
         else:
             ring.write(clean)

@@ -95,11 +95,11 @@ class Worker:
         model before the gap then comes out, and is dropped, before anything is heard again.
         """
         hop, position = self._session.hop, int(self._link.counters[Counter.POSITION])
-        late = position - self._budget.deadline - (self._reblocker.index + hop)
+        late = position - self._budget.path - (self._reblocker.index + hop)
         if late <= self._catch_up:
             return
         kept = math.ceil(self._session.latency / hop) + 1
-        skipped = self._reblocker.skip(late // hop - kept)
+        skipped = self._reblocker.skip(late // hop + 1 - kept)
         if skipped > 0:
             self._link.output.write_silence(skipped * hop)
             self._link.counters[Counter.SKIPPED_HOPS] += skipped

@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -118,7 +118,7 @@ def apply_model(model: HTDemucs | BagOfModels, mix: Tensor, *, out: Tensor | Non
 
 def _plan(model: HTDemucs | BagOfModels, options: Options, length: int) -> list[Pass]:
     """The passes over a song of `length` samples whose weighted sum is the result."""
-    members = list(model.models) if isinstance(model, BagOfModels) else [model]
+    members = cast(list[HTDemucs], list(model.models)) if isinstance(model, BagOfModels) else [model]
     shares = model.shares() if isinstance(model, BagOfModels) else torch.ones(1, len(model.sources))
     furthest = int(MAX_SHIFT * model.sample_rate)
     starts = [offset - furthest for offset in _offsets(options, len(members), furthest)] or [0] * len(members)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from streamsep.layers.base import Delay, Device, Lookahead, Serial, same_lag
 from streamsep.layers.norm import LevelState, RunningLevel
@@ -110,7 +111,9 @@ class CausalHTDemucs(nn.Module):
         wave, waveform_after = self.waveform.decode(deep_w, skips_w, waveform_after)
 
         masked, istft_after = run(self.istft, self._masked(mask, late), s.istft)
-        sources = (masked + wave.unflatten(1, masked.shape[1:3])) * dry[:, None, -1:]
+        # At the floor the waveform branch falls silent: what it answers to silence must not be heard.
+        wave = wave.unflatten(1, masked.shape[1:3]) * F.threshold(dry[:, None, -1:], self.level.floor, 0.0)
+        sources = masked * dry[:, None, -1:] + wave
         if self.mix_consistency:
             sources = sources + (dry[:, :-1] - sources.sum(1))[:, None] / len(self.sources)
         if state is None:
@@ -137,6 +140,7 @@ class CausalHTDemucs(nn.Module):
     def _masked(self, mask: Tensor, spectrum: Tensor) -> Tensor:
         """Each stem's spectrum by its mask; the Nyquist bin takes the mask of its neighbour."""
         full = torch.cat([mask, mask[:, :, -1:]], 2).unflatten(1, (len(self.sources), spectrum.shape[1], -1))
-        if not self.config.complex_mask:
-            return full[:, :, :, 0] * spectrum[:, None]
-        return torch.complex(full[:, :, :, 0], full[:, :, :, 1]) * spectrum[:, None]
+        if self.config.complex_mask:
+            return torch.complex(full[:, :, :, 0], full[:, :, :, 1]) * spectrum[:, None]
+        # Real by real: a complex product would promote the mask and cost three times as much.
+        return torch.view_as_complex(full[:, :, :, 0, ..., None] * torch.view_as_real(spectrum)[:, None])

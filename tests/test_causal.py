@@ -1,0 +1,194 @@
+"""The causal model keeps the law as a whole, has the latency it declares, and does not age."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from streamsep.models.causal_config import BranchConfig, CausalConfig, TransformerConfig
+from streamsep.models.causal_htdemucs import CausalHTDemucs
+from streamsep.models.separator import Separator
+from tests.contract import Case, assert_close, at_position, chunking, describe, fixed_shapes, stream, verify_contract
+from tests.models import LARGE, SMALL, preset, tiny, tiny_config
+
+LAGS = {"live-6": 128, "live-12": 256, "live-23": 512, "live-93": 3072}
+ALGORITHMIC = {"live-6": 256, "live-12": 512, "live-23": 1024, "live-93": 4096}
+
+
+def case_of(model: CausalHTDemucs, hops: int = 12, name: str = "model") -> Case:
+    return Case(model, lambda batch, n: 0.1 * torch.randn(batch, 2, n * model.hop), hops, name=name)
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, 2])
+@pytest.mark.parametrize("complex_mask", [True, False])
+def test_law_of_the_whole_model(lookahead: int, complex_mask: bool) -> None:
+    verify_contract(case_of(tiny(lookahead, complex_mask)))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_law_of_small_presets(name: str) -> None:
+    verify_contract(case_of(preset(name), 6, name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_law_of_large_presets(name: str) -> None:
+    case = case_of(preset(name), 6, name)
+    with torch.inference_mode():
+        chunking(case)
+        fixed_shapes(case)
+
+
+@pytest.mark.parametrize("name", SMALL + LARGE)
+def test_presets_declare_their_latency(name: str) -> None:
+    with torch.device("meta"):
+        model = preset(name)
+    family = name.removesuffix("-small")
+    assert isinstance(model, Separator)
+    assert (model.latency, model.latency + model.hop) == (LAGS[family], ALGORITHMIC[family])
+
+
+def identity(model: CausalHTDemucs) -> CausalHTDemucs:
+    """Every mask one, the waveform branch silent, mix consistency off."""
+    model.mix_consistency = False
+    for branch in (model.spectrogram, model.waveform):
+        last = branch.decoders[-1].layers[-1].conv  # type: ignore[union-attr, index]
+        nn.init.zeros_(last.weight)  # type: ignore[union-attr, arg-type]
+        nn.init.zeros_(last.bias)  # type: ignore[union-attr, arg-type]
+    stems, parts = len(model.sources), 2 if model.config.complex_mask else 1
+    with torch.no_grad():
+        model.spectrogram.output_bias.view(stems, -1, parts)[..., 0] = 1
+    return model
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_impulse_comes_out_exactly_late(name: str) -> None:
+    model = identity(preset(name))
+    x = torch.zeros(1, 2, 8 * model.hop)
+    at = model.hop + model.hop // 3
+    x[..., at] = 1
+    with torch.inference_mode():
+        y = stream(case_of(model), x, (1,))
+    wanted = torch.zeros_like(x)
+    wanted[..., at + model.latency] = 1
+    torch.testing.assert_close(y[0], wanted.expand_as(y[0]), rtol=0, atol=1e-4)
+
+
+def test_wrong_lag_is_caught() -> None:
+    """A dry line or a skip that waits otherwise than the rest is refused where the model is built."""
+
+    class Hasty(CausalHTDemucs):
+        def _check_lags(self) -> None:
+            self.dry.lag -= self.hop
+            super()._check_lags()
+
+    with pytest.raises(ValueError, match="unequal lag"):
+        Hasty(tiny_config())
+
+
+@pytest.mark.parametrize("lookahead", [0, 2])
+def test_newest_input_that_an_output_uses(lookahead: int) -> None:
+    """Output sample t speaks of t - latency, and sees to the end of its own hop but not beyond."""
+    model = tiny(lookahead)
+    x = (0.1 * torch.randn(1, 2, 10 * model.hop)).requires_grad_()
+    y = model(x)
+    for t in (6 * model.hop, 7 * model.hop - 1):
+        (gradient,) = torch.autograd.grad(y[0, 0, 0, t], x, retain_graph=True)
+        newest = int(gradient.abs().sum((0, 1)).nonzero().max())
+        assert newest == (t // model.hop + 1) * model.hop - 1
+        assert newest - (t - model.latency) <= model.latency + model.hop - 1
+
+
+def test_stems_sum_to_the_delayed_mix() -> None:
+    model, free = tiny(1), tiny(1, mix_consistency=False)
+    x = 0.1 * torch.randn(2, 2, 12 * model.hop)
+    with torch.inference_mode():
+        wanted, late = x[..., : -model.latency], slice(model.latency, None)
+        torch.testing.assert_close(model(x).sum(1)[..., late], wanted, rtol=0, atol=1e-5)
+        assert (free(x).sum(1)[..., late] - wanted).abs().max() > 1e-3
+
+
+def test_untrained_model_shares_the_mix() -> None:
+    """New branches start at zero: a fresh model answers a quarter of the mix in each stem."""
+    model = CausalHTDemucs(tiny_config()).eval()
+    x = 0.1 * torch.randn(1, 2, 12 * model.hop)
+    with torch.inference_mode():
+        y = model(x)[..., model.latency :]
+    torch.testing.assert_close(y, x[:, None, :, : -model.latency].expand_as(y) / 4, rtol=0, atol=1e-5)
+
+
+def test_level_does_not_matter() -> None:
+    """A stream 20 dB quieter separates alike: the running level takes the gain out."""
+    model = tiny()
+    x = torch.randn(1, 2, 20 * model.hop)
+    with torch.inference_mode():
+        loud, quiet = model(x), model(0.1 * x)
+    torch.testing.assert_close(quiet, 0.1 * loud, rtol=0, atol=1e-5)
+
+
+def test_silence_in_silence_out() -> None:
+    model = tiny(1)
+    with torch.inference_mode():
+        assert model(torch.zeros(1, 2, 12 * model.hop)).abs().max() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [0, 10_000_000, 65_536 - 1000])
+def test_twenty_thousand_steps_change_nothing(start: int) -> None:
+    """Error against the full pass, state and memory after 20,000 steps are what they were at the start."""
+    model, steps = tiny(), 20_000
+    case = case_of(model, steps)
+    x = case.make(1, steps)
+    with torch.inference_mode():
+        whole = model(x)
+        state = at_position(model.init_state(1, 1), start)
+        shapes, errors, sizes = describe(state), [], []
+        for i, hop in enumerate(x.split(model.hop, -1)):
+            y, state = model.step(hop, state)
+            errors.append(float((y - whole[..., i * model.hop : (i + 1) * model.hop]).abs().max()))
+            if i in (2000, steps - 1):
+                sizes.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    assert describe(state) == shapes
+    scale = float(whole.abs().max())
+    assert max(errors) <= 1e-5 * scale
+    assert max(errors[-1000:]) <= max(2 * max(errors[:1000]), 1e-6 * scale)
+    assert sizes[1] - sizes[0] < 4096  # KiB: less than a fifth of a KiB a step
+
+
+def test_steps_must_be_whole_hops() -> None:
+    model = tiny()
+    with pytest.raises(ValueError, match="whole hops"):
+        model(torch.zeros(1, 2, model.hop + 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"waveform": BranchConfig((4, 4), (4, 8))}, "multiply to the hop"),
+        ({"window": 24}, "two hops"),
+        ({"window": 72}, "do not divide"),
+        ({"transformer": TransformerConfig(dim=18, heads=2)}, "twice its heads"),
+    ],
+)
+def test_configurations_that_cannot_work(change: dict[str, object], message: str) -> None:
+    good = {name: getattr(tiny_config(), name) for name in CausalConfig.__dataclass_fields__}
+    with pytest.raises(ValueError, match=message):
+        CausalConfig(**(good | change))
+
+
+def test_branch_needs_a_stride_for_each_level() -> None:
+    with pytest.raises(ValueError, match="strides"):
+        BranchConfig((4, 4), (4,))
+
+
+def test_double_precision_agrees() -> None:
+    """The float32 stream against the full pass in float64: nothing accumulates."""
+    model = tiny(1)
+    x = 0.1 * torch.randn(1, 2, 200 * model.hop)
+    with torch.inference_mode():
+        got = stream(case_of(model), x, (1,))
+        exact: Tensor = model.double()(x.double())
+    assert_close(case_of(model), got.double(), exact, "float32 differs from float64")
