@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from streamsep.layers.base import State, clone_state, map_state
+from streamsep.engine.state import clone_state, map_state
+from streamsep.layers.base import State
 from streamsep.layers.ring import Clock
 from streamsep.layers.rotary import PERIOD
 

@@ -31,7 +31,7 @@ def wake(model: CausalHTDemucs) -> CausalHTDemucs:
     """Give the silent last convolutions random weights, so that both branches are heard."""
     torch.manual_seed(3)
     for branch in (model.spectrogram, model.waveform):
-        nn.init.normal_(branch.decoders[-1].layers[-1].conv.weight, std=0.1)  # type: ignore[union-attr, index, arg-type]
+        nn.init.normal_(branch.last.weight, std=0.1)
     return model.eval()
 
 

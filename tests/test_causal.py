@@ -55,9 +55,8 @@ def identity(model: CausalHTDemucs) -> CausalHTDemucs:
     """Every mask one, the waveform branch silent, mix consistency off."""
     model.mix_consistency = False
     for branch in (model.spectrogram, model.waveform):
-        last = branch.decoders[-1].layers[-1].conv  # type: ignore[union-attr, index]
-        nn.init.zeros_(last.weight)  # type: ignore[union-attr, arg-type]
-        nn.init.zeros_(last.bias)  # type: ignore[union-attr, arg-type]
+        nn.init.zeros_(branch.last.weight)
+        nn.init.zeros_(branch.output_bias)
     stems, parts = len(model.sources), 2 if model.config.complex_mask else 1
     with torch.no_grad():
         model.spectrogram.output_bias.view(stems, -1, parts)[..., 0] = 1

@@ -11,6 +11,7 @@ from torch import Tensor
 from streamsep.engine.executor import StaticExecutor, make_executor
 from streamsep.engine.session import INPUT_LIMIT, Session
 from tests.engine_toys import DelaySplit, Fir, run_steps
+from tests.models import tiny
 
 HOP = 8
 
@@ -84,6 +85,18 @@ def test_a_reset_row_forgets_and_its_neighbours_do_not() -> None:
     taps = 21
     torch.testing.assert_close(output[1, ..., taps + 4 :], fresh[1, ..., taps + 4 :], rtol=0, atol=1e-6)
     assert not torch.allclose(output[1], expected[1])
+
+
+def test_a_reset_row_of_the_causal_model_starts_afresh() -> None:
+    model = tiny(lookahead=1)
+    mix = torch.randn(3, 2, 20 * model.hop, generator=torch.Generator().manual_seed(1))
+    used, control, fresh = (make_session(model, batch=3, fade=1) for _ in range(3))
+    for session in (used, control):
+        session.process(mix)
+    used.reset([2])
+    output, expected = used.process(mix), control.process(mix)
+    torch.testing.assert_close(output[:2], expected[:2], rtol=0, atol=0)
+    torch.testing.assert_close(output[2], fresh.process(mix)[2], rtol=0, atol=1e-5)
 
 
 def test_reset_fades_what_sounded_out_and_what_comes_in() -> None:

@@ -225,5 +225,5 @@ def test_config_is_checked(changes: dict[str, Any]) -> None:
 
 def test_step_times_are_measured_on_warm_steps() -> None:
     times = measure_step(make_executor("eager", DelaySplit(), max_chunk=2), steps=7)
-    assert times.shape == (7,)
-    assert (times > 0).all()
+    assert len(times) == 7
+    assert min(times) > 0

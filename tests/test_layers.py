@@ -219,7 +219,9 @@ def test_seeded_fault_is_caught(name: str) -> None:
 
 def test_ring_of_context_slots_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ring without room for the chunk overwrites keys that its first queries still need."""
-    monkeypatch.setattr(attention_module, "ring_capacity", lambda context, lookahead, max_chunk: max(context, max_chunk))
+    monkeypatch.setattr(
+        attention_module, "ring_capacity", lambda context, lookahead, max_chunk: max(context, max_chunk)
+    )
     with pytest.raises(AssertionError, match="differ"):
         verify_contract(cases()["self-attention"])
 

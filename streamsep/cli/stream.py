@@ -222,7 +222,7 @@ def _encode(args: argparse.Namespace, player: FileDevice, stems: dict[str, Sampl
 
     codec = Codec(args.format, 24 if args.int24 else 32 if args.float32 else 16)
     for name, path in paths.items():
-        samples = stems[name] if name in stems else np.sum(list(stems.values()), axis=0, dtype=np.float32)
+        samples = stems[name] if name in stems else np.stack(list(stems.values())).sum(axis=0)
         encode(path, from_stereo(samples, len(player.song)), player.rate, codec)
 
 

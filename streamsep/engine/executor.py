@@ -128,7 +128,8 @@ class StaticExecutor:
         if frames not in self._runs:
             self._runs[frames] = self._prepare(frames)
         static_mix, static_sources, run = self._runs[frames]
-        copy_state(self._state, state)
+        if state is not self._state:
+            copy_state(self._state, state)
         static_mix.copy_(mix)
         run()
         return static_sources, self._state

@@ -8,8 +8,6 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-import numpy as np
-
 from streamsep.engine.backends.base import AudioBackend
 from streamsep.engine.callback import Callback, OnOverload
 from streamsep.engine.control import Controls, Knob, Message
@@ -17,7 +15,6 @@ from streamsep.engine.doorbell import make_doorbell
 from streamsep.engine.executor import Executor, inference_thread
 from streamsep.engine.link import Counter, Link
 from streamsep.engine.mixer import Mixer, Routing
-from streamsep.engine.ring import Audio
 from streamsep.engine.session import Session
 from streamsep.engine.stats import StreamReport
 from streamsep.engine.timing import LatencyBudget, budget
@@ -204,9 +201,9 @@ class Stream:
         return link
 
 
-def measure_step(executor: Executor, steps: int = 60) -> Audio:
+def measure_step(executor: Executor, steps: int = 60) -> list[float]:
     """Seconds a hop of warm steps on noise, in a thread set up as the worker is; for the choice of a queue."""
     session = Session(executor)
     with inference_thread():
         session.warm_up(5)
-        return np.asarray(session.warm_up(steps), dtype=np.float32)
+        return session.warm_up(steps)

@@ -119,11 +119,9 @@ class CrossAttention(StreamingLayer):
     ) -> AttentionState:
         capacity = ring_capacity(self.context, self.lag, max_chunk)
         ring = self.attention.init_ring(batch, capacity, self.tokens[1], device, dtype)
-        return AttentionState(
-            init_clock(batch, capacity, device), ring, self.delay.init_state(batch, 1, device, dtype)
-        )
+        return AttentionState(init_clock(batch, capacity, device), ring, self.delay.init_state(batch, 1, device, dtype))
 
-    def forward(self, x: tuple[Tensor, Tensor]) -> Tensor:  # type: ignore[override]
+    def forward(self, x: tuple[Tensor, Tensor]) -> Tensor:
         queries, other = (part.permute(0, 3, 2, 1) for part in (self.delay(x[0]), x[1]))
         return full_pass(self.attention, queries, other, self.rotary, self.context, self.lag).permute(0, 3, 2, 1)
 

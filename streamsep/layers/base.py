@@ -4,20 +4,31 @@
 
 for every partition of `x` into chunks of whole hops. Time is always the last dimension, the batch the
 first. Layers own weights; the caller owns the state, a nest of NamedTuples of tensors (batch first, fixed
-shapes). `step` consumes the state it is given: clone it first (`clone_state`) to fork a stream.
+shapes). `step` consumes the state it is given: clone it first to fork a stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 State = Any
 Device = torch.device | str | None
+M = TypeVar("M", bound=nn.Module)
+
+
+class Modules(nn.ModuleList, Generic[M]):
+    """A list of modules that knows what it holds."""
+
+    def __iter__(self) -> Iterator[M]:
+        return super().__iter__()  # type: ignore[return-value]
+
+    def __getitem__(self, index: int) -> M:  # type: ignore[override]
+        return super().__getitem__(index)  # type: ignore[return-value]
 
 
 class StreamingLayer(nn.Module):
@@ -101,7 +112,7 @@ class Serial(StreamingLayer):
 
     def __init__(self, *layers: StreamingLayer) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.layers = Modules[StreamingLayer](layers)
         self.ratio, self.hop = Fraction(1), 1
         lag = Fraction(0)
         for layer in layers:
@@ -113,26 +124,23 @@ class Serial(StreamingLayer):
             raise ValueError(f"the lag of {lag} frames is not whole at the output's rate")
         self.lag = int(lag)
 
-    def __iter__(self) -> Iterator[StreamingLayer]:
-        yield from self.layers  # type: ignore[misc]
-
     def init_state(
         self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None
     ) -> tuple[State, ...]:
         states, frames = [], Fraction(max_chunk * self.hop)
-        for layer in self:
+        for layer in self.layers:
             states.append(layer.init_state(batch, int(frames / layer.hop), device, dtype))
             frames *= layer.ratio
         return tuple(states)
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self:
+        for layer in self.layers:
             x = layer(x)
         return x
 
     def step(self, x: Tensor, state: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:
         after = []
-        for layer, before in zip(self, state, strict=True):
+        for layer, before in zip(self.layers, state, strict=True):
             x, new = layer.step(x, before)
             after.append(new)
         return x, tuple(after)
@@ -150,25 +158,22 @@ class Sum(StreamingLayer):
         if len({branch.ratio for branch in branches}) > 1:
             raise ValueError(f"branches of unequal rate: {[str(branch.ratio) for branch in branches]}")
         self.lag = same_lag(*branches)
-        self.branches = nn.ModuleList(branches)
+        self.branches = Modules[StreamingLayer](branches)
         self.ratio = branches[0].ratio
         self.hop = int(torch.tensor([branch.hop for branch in branches]).max())
         if any(self.hop % branch.hop for branch in branches):
             raise ValueError(f"branches whose hops do not divide {self.hop}")
 
-    def __iter__(self) -> Iterator[StreamingLayer]:
-        yield from self.branches  # type: ignore[misc]
-
     def init_state(
         self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None
     ) -> tuple[State, ...]:
-        return tuple(b.init_state(batch, max_chunk * self.hop // b.hop, device, dtype) for b in self)
+        return tuple(b.init_state(batch, max_chunk * self.hop // b.hop, device, dtype) for b in self.branches)
 
     def forward(self, x: Tensor) -> Tensor:
-        return sum((branch(x) for branch in self), torch.zeros((), dtype=x.dtype, device=x.device))
+        return sum((branch(x) for branch in self.branches), torch.zeros((), dtype=x.dtype, device=x.device))
 
     def step(self, x: Tensor, state: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:
-        pairs = [branch.step(x, before) for branch, before in zip(self, state, strict=True)]
+        pairs = [branch.step(x, before) for branch, before in zip(self.branches, state, strict=True)]
         return torch.stack([y for y, _ in pairs]).sum(0), tuple(after for _, after in pairs)
 
 
@@ -182,16 +187,3 @@ def same_lag(*branches: StreamingLayer) -> int:
     if len(set(lags)) != 1:
         raise ValueError(f"branches of unequal lag: {lags} frames")
     return lags[0]
-
-
-def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:
-    """Apply `function` to every tensor of a state."""
-    if isinstance(state, Tensor):
-        return function(state)
-    items = [map_state(function, item) for item in state]
-    return type(state)(*items) if hasattr(state, "_fields") else type(state)(items)
-
-
-def clone_state(state: State) -> State:
-    """A copy that shares no memory: the way to fork a stream or to come back to a moment."""
-    return map_state(torch.clone, state)

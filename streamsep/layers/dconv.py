@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from streamsep.layers.base import Device, State, StreamingLayer
+from streamsep.layers.base import Device, Modules, State, StreamingLayer
 from streamsep.layers.conv import CausalConv1d, CausalConv2d
 from streamsep.layers.norm import FrameNorm
 
@@ -26,12 +26,12 @@ class DConv(StreamingLayer):
 
     def __init__(self, channels: int, bins: int | None, depth: int, compress: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(_Block(channels, bins, channels // compress, 2**i) for i in range(depth))
+        self.blocks = Modules[_Block](_Block(channels, bins, channels // compress, 2**i) for i in range(depth))
 
     def init_state(
         self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None
     ) -> list[State]:
-        return [block.init_state(batch, max_chunk, device, dtype) for block in self.blocks]  # type: ignore[operator]
+        return [block.init_state(batch, max_chunk, device, dtype) for block in self.blocks]
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.blocks:
@@ -41,7 +41,7 @@ class DConv(StreamingLayer):
     def step(self, x: Tensor, state: list[State]) -> tuple[Tensor, list[State]]:
         after = []
         for block, before in zip(self.blocks, state, strict=True):
-            x, new = block.step(x, before)  # type: ignore[operator]
+            x, new = block.step(x, before)
             after.append(new)
         return x, after
 

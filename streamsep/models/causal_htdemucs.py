@@ -6,7 +6,7 @@ remembers lives in the state that its caller holds. The output lags the input by
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -66,8 +66,8 @@ class CausalHTDemucs(nn.Module):
 
     def _check_lags(self) -> None:
         """Every path from the mix to the sum lags alike: in bottleneck frames first, then in samples."""
-        same_lag(Serial(self.transformer, Lookahead(1)), self.waveform.skips[-1])  # type: ignore[arg-type]
-        same_lag(self.transformer, self.spectrogram.skips[-1], self.spectrum)  # type: ignore[arg-type]
+        same_lag(Serial(self.transformer, Lookahead(1)), self.waveform.skips[-1])
+        same_lag(self.transformer, self.spectrogram.skips[-1], self.spectrum)
         same_lag(Serial(self.stft, self.spectrum, self.istft), self.dry)
 
     def init_state(
@@ -97,7 +97,7 @@ class CausalHTDemucs(nn.Module):
     def _run(self, mix: Tensor, state: CausalState | None) -> tuple[Tensor, CausalState | None]:
         if not mix.shape[-1] or mix.shape[-1] % self.hop:
             raise ValueError(f"{mix.shape[-1]} samples are not whole hops of {self.hop}")
-        s = state or CausalState(*[None] * len(CausalState._fields))  # type: ignore[arg-type]
+        s: Any = state or CausalState(*[None] * len(CausalState._fields))  # type: ignore[arg-type]
         level, level_after = run(self.level, mix, s.level)
         dry, dry_after = run(self.dry, torch.cat([mix, level], 1), s.dry)
         normed = mix / level
@@ -116,12 +116,11 @@ class CausalHTDemucs(nn.Module):
         sources = masked * dry[:, None, -1:] + wave
         if self.mix_consistency:
             sources = sources + (dry[:, :-1] - sources.sum(1))[:, None] / len(self.sources)
-        if state is None:
-            return sources, None
-        return sources, CausalState(
+        after: tuple[Any, ...] = (
             level_after, dry_after, stft_after, spectrum_after,
             spectrogram_after, waveform_after, transformer_after, istft_after,
         )  # fmt: skip
+        return sources, None if state is None else CausalState(*after)
 
     def _delay_spectrum(self, spectrum: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The spectrum that the mask will meet, delayed by the look-ahead."""

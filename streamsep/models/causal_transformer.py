@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamsep.layers.attention import Attention, full_pass, through_ring
-from streamsep.layers.base import Delay, Device, StreamingLayer, same_lag
+from streamsep.layers.base import Delay, Device, Modules, StreamingLayer, same_lag
 from streamsep.layers.ring import KV, Clock, advance, band, init_clock, ring_capacity, token_mask
 from streamsep.layers.rotary import Rotary
 from streamsep.models.causal_config import TransformerConfig
@@ -36,10 +36,10 @@ class HybridLayer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         dim = config.dim
-        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(4))
-        self.selves = nn.ModuleList(Attention(dim, config.heads) for _ in range(2))
-        self.crosses = nn.ModuleList(Attention(dim, config.heads) for _ in range(2))
-        self.forwards = nn.ModuleList(FeedForward(dim, int(dim * config.expansion)) for _ in range(2))
+        self.norms = Modules[nn.LayerNorm](nn.LayerNorm(dim) for _ in range(4))
+        self.selves = Modules[Attention](Attention(dim, config.heads) for _ in range(2))
+        self.crosses = Modules[Attention](Attention(dim, config.heads) for _ in range(2))
+        self.forwards = Modules[FeedForward](FeedForward(dim, int(dim * config.expansion)) for _ in range(2))
 
 
 class TransformerState(NamedTuple):
@@ -73,28 +73,28 @@ class CrossDomainTransformer(StreamingLayer):
     ) -> None:
         super().__init__()
         self.tokens, self.context, self.dim = (tokens, 1), context, config.dim
-        self.into = nn.ModuleList(nn.Linear(c, config.dim) for c in channels)
-        self.out = nn.ModuleList(nn.Linear(config.dim, c) for c in channels)
-        self.norms = nn.ModuleList(nn.LayerNorm(config.dim) for _ in channels)
+        self.into = Modules[nn.Linear](nn.Linear(c, config.dim) for c in channels)
+        self.out = Modules[nn.Linear](nn.Linear(config.dim, c) for c in channels)
+        self.norms = Modules[nn.LayerNorm](nn.LayerNorm(config.dim) for _ in channels)
         self.places = nn.Parameter(0.1 * torch.randn(tokens, config.dim))
-        self.layers = nn.ModuleList(HybridLayer(config) for _ in range(config.layers))
+        self.layers = Modules[HybridLayer](HybridLayer(config) for _ in range(config.layers))
         self.rotary = Rotary(config.dim // config.heads)
-        self.delays = nn.ModuleList(Delay((config.dim, n), lookahead) for n in self.tokens)
-        self.lag = same_lag(*self.delays)  # type: ignore[arg-type]
+        self.delays = Modules[Delay](Delay((config.dim, n), lookahead) for n in self.tokens)
+        self.lag = same_lag(*self.delays)
 
     def init_state(
         self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None
     ) -> TransformerState:
         capacity = ring_capacity(self.context, self.lag, max_chunk)
         rings = tuple(
-            attention.init_ring(batch, capacity, self.tokens[source], device, dtype)  # type: ignore[operator]
+            attention.init_ring(batch, capacity, self.tokens[source], device, dtype)
             for layer in self.layers
-            for attention, source in zip([*layer.selves, *layer.crosses], (0, 1, 1, 0), strict=True)  # type: ignore[misc]
+            for attention, source in zip([*layer.selves, *layer.crosses], (0, 1, 1, 0), strict=True)
         )
-        late = tuple(delay.init_state(batch, 1, device, dtype) for delay in self.delays)  # type: ignore[operator]
-        return TransformerState(init_clock(batch, capacity, device), rings, late)  # type: ignore[arg-type]
+        late = [delay.init_state(batch, 1, device, dtype) for delay in self.delays]
+        return TransformerState(init_clock(batch, capacity, device), rings, (late[0], late[1]))
 
-    def forward(self, x: Pair) -> Pair:  # type: ignore[override]
+    def forward(self, x: Pair) -> Pair:
         def hear(attention: Attention, q: Tensor, kv: Tensor, domains: tuple[int, int], lookahead: int) -> Tensor:
             return full_pass(attention, q, kv, self.rotary, self.context, lookahead)
 
@@ -105,8 +105,7 @@ class CrossDomainTransformer(StreamingLayer):
     def step(self, x: Pair, state: TransformerState) -> tuple[Pair, TransformerState]:  # type: ignore[override]
         frames = self._frames(x)
         pairs = [
-            delay.step(t.transpose(1, 3), wait)  # type: ignore[operator]
-            for delay, t, wait in zip(self.delays, frames, state.late, strict=True)
+            delay.step(t.transpose(1, 3), wait) for delay, t, wait in zip(self.delays, frames, state.late, strict=True)
         ]
         tick, clock = advance(state.clock, frames[0].shape[1])
         rings, masks, now = iter(state.rings), {}, self.rotary(tick.positions)
@@ -131,11 +130,11 @@ class CrossDomainTransformer(StreamingLayer):
     def _run(self, now: list[Tensor], late: list[Tensor], hear: Hear) -> Pair:
         lookahead = self.lag
         for layer in self.layers:
-            normed = [layer.norms[d](now[d]) for d in (0, 1)]  # type: ignore[index]
-            queries = [layer.norms[d](late[d]) for d in (0, 1)] if lookahead else normed  # type: ignore[index]
-            x = [late[d] + hear(layer.selves[d], queries[d], normed[d], (d, d), lookahead) for d in (0, 1)]  # type: ignore[index]
-            normed = [layer.norms[2 + d](x[d]) for d in (0, 1)]  # type: ignore[index]
-            x = [x[d] + hear(layer.crosses[d], normed[d], normed[1 - d], (d, 1 - d), 0) for d in (0, 1)]  # type: ignore[index]
-            now = late = [layer.forwards[d](x[d]) for d in (0, 1)]  # type: ignore[index]
+            normed = [layer.norms[d](now[d]) for d in (0, 1)]
+            queries = [layer.norms[d](late[d]) for d in (0, 1)] if lookahead else normed
+            x = [late[d] + hear(layer.selves[d], queries[d], normed[d], (d, d), lookahead) for d in (0, 1)]
+            normed = [layer.norms[2 + d](x[d]) for d in (0, 1)]
+            x = [x[d] + hear(layer.crosses[d], normed[d], normed[1 - d], (d, 1 - d), 0) for d in (0, 1)]
+            now = late = [layer.forwards[d](x[d]) for d in (0, 1)]
             lookahead = 0
         return self.out[0](late[0]).permute(0, 3, 2, 1), self.out[1](late[1])[:, :, 0].transpose(1, 2)

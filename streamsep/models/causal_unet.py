@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from streamsep.layers.base import Delay, Device, Pointwise, Serial, State, StreamingLayer
+from streamsep.layers.base import Delay, Device, Modules, Pointwise, Serial, State, StreamingLayer
 from streamsep.layers.conv import CausalConv1d, CausalConv2d, CausalConvTranspose1d, FrequencyConvTranspose
 from streamsep.layers.dconv import DConv
 from streamsep.models.causal_config import BranchConfig
@@ -89,30 +89,41 @@ class UNet(nn.Module):
             decoders.append(decoder_level(config, level, before if level else outputs, bins))
             rate = math.prod(config.strides[level + 1 :]) if bins is None else 1
             skips.append(Delay((channels, bins) if bins else (channels,), lag * rate))
-        self.encoders, self.skips = nn.ModuleList(encoders), nn.ModuleList(skips)
-        self.decoders = nn.ModuleList(reversed(decoders))
+        self.encoders, self.skips = Modules[Serial](encoders), Modules[Delay](skips)
+        self.decoders = Modules[Serial](reversed(decoders))
         self._start_silent()
 
     def _start_silent(self) -> None:
         """Zero the last convolution: an untrained branch adds nothing."""
-        last = next(module for module in reversed(list(self.decoders[-1].modules())) if hasattr(module, "out_channels"))
-        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.output_bias)
 
     @property
-    def output_bias(self) -> nn.Parameter:
+    def last(self) -> nn.ConvTranspose1d | nn.ConvTranspose2d:
+        """The convolution that writes the output."""
+        layer = self.decoders[-1].layers[-1]
+        assert isinstance(layer, (CausalConvTranspose1d, FrequencyConvTranspose))
+        return layer.conv
+
+    @property
+    def output_bias(self) -> Tensor:
         """Bias of the last convolution, `[outputs]`: what an untrained branch answers."""
-        return self.decoders[-1].layers[-1].conv.bias  # type: ignore[union-attr, index, return-value]
+        assert self.last.bias is not None
+        return self.last.bias
 
     def init_state(self, batch: int, max_chunk: int, device: Device, dtype: torch.dtype | None) -> UNetState:
         """A fresh state; `max_chunk` counts bottleneck frames, and nothing here depends on it."""
-        parts = (self.encoders, self.skips, self.decoders)
-        states = (tuple(m.init_state(batch, 1, device, dtype) for m in part) for part in parts)  # type: ignore[operator]
-        return UNetState(*states)
+        return UNetState(
+            tuple(layer.init_state(batch, 1, device, dtype) for layer in self.encoders),
+            tuple(layer.init_state(batch, 1, device, dtype) for layer in self.skips),
+            tuple(layer.init_state(batch, 1, device, dtype) for layer in self.decoders),
+        )
 
     def encode(self, x: Tensor, state: UNetState | None) -> tuple[Tensor, list[Tensor], UNetState | None]:
         """The bottleneck's input, the delayed output of each level (deepest first), and the state."""
-        skips, memories, waits = [], [], []
+        skips: list[Tensor] = []
+        memories: list[State] = []
+        waits: list[Tensor] = []
         for i, (encoder, delay) in enumerate(zip(self.encoders, self.skips, strict=True)):
             x, memory = run(encoder, x, None if state is None else state.encoders[i])
             late, wait = run(delay, x, None if state is None else state.skips[i])
@@ -130,6 +141,6 @@ class UNet(nn.Module):
         return x, state and state._replace(decoders=tuple(memories))
 
 
-def run(layer: nn.Module, x: Any, state: State | None) -> tuple[Any, State | None]:
+def run(layer: StreamingLayer, x: Any, state: State | None) -> tuple[Any, Any]:
     """One chunk through a layer's `step`, or the whole signal through its `forward` where there is no state."""
-    return (layer(x), None) if state is None else layer.step(x, state)  # type: ignore[operator]
+    return (layer(x), None) if state is None else layer.step(x, state)
