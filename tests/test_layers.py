@@ -112,7 +112,8 @@ def test_rotary_scores_depend_on_distance_alone() -> None:
 
     def score(position: int) -> float:
         turn = rotary(torch.tensor([position, position + 100]))
-        return float((rotate(q.expand(2, 1, 1, 32), turn)[0] * rotate(k.expand(2, 1, 1, 32), turn)[1]).sum())
+        queries, keys = (rotate(x.expand(1, 2, 1, 32), turn)[0, :, 0] for x in (q, k))
+        return float(queries[0] @ keys[1])
 
     for position in (17, 65_500, 10_000_000, 2**40):
         assert score(position) == pytest.approx(score(0), abs=2e-5)
@@ -231,7 +232,7 @@ def test_growing_angles_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def angles(self: Rotary, positions: Tensor) -> tuple[Tensor, Tensor]:
         frequencies = torch.logspace(0, -3, self.cosines.shape[1])
-        angle = positions.float()[..., None, None, None] * frequencies
+        angle = positions.float()[..., None, :, None, None] * frequencies
         return angle.cos(), angle.sin()
 
     monkeypatch.setattr(Rotary, "forward", angles)

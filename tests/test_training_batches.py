@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from streamsep.config import from_dict
+from streamsep.errors import StreamsepError
 from streamsep.training.augment import crop_start, pan, read_at_speed
 from streamsep.training.batches import BatchConfig, BatchMaker, known_apart
 from streamsep.training.clips import BLOCK, Clip
@@ -29,7 +31,7 @@ def make_clip(seed: int, seconds: float = 2.0, channels: int = 2, frequency: flo
 def make_library(joined: bool = False) -> Library:
     full = Song("full", {stem: make_clip(i) for i, stem in enumerate(STEMS)})
     poor = Song("poor", {"drums": make_clip(5), "other": make_clip(6)}, ("bass", "other") if joined else ())
-    return Library(songs=(full, poor), voices=(make_clip(7, channels=1),), validation=())
+    return Library(songs=(full, poor), extra={"vocals": (make_clip(7, channels=1),)}, validation=())
 
 
 def test_a_batch_depends_on_seed_and_step_alone() -> None:
@@ -51,7 +53,7 @@ def test_shapes_and_sum() -> None:
 
 
 def test_a_stem_that_its_song_lacks_is_silent_in_the_own_mix() -> None:
-    config = replace(CONFIG, remix=0.0, extra_voice=0.0, silence=0.0, size=24)
+    config = replace(CONFIG, remix=0.0, extra={}, silence=0.0, size=24)
     batch = BatchMaker(make_library(), config, STEMS, HOP)(0)
     silent = batch.sources.abs().amax((2, 3)) == 0
     poor = silent[:, 1]
@@ -66,13 +68,50 @@ def test_joined_stems_claim_their_sum_only(remix: float) -> None:
     sine = Song("poor", {"drums": make_clip(5), "other": make_clip(0, frequency=441)}, ("bass", "other"))
     config = replace(CONFIG, remix=remix, silence=0.0, respeed=0.0, size=32)
     batch = BatchMaker(replace(library, songs=(library.songs[0], sine)), config, STEMS, HOP)(1)
-    spectra = torch.fft.rfft(batch.sources[:, 2, 0]).abs()
-    tonal = spectra.amax(-1) > 20 * spectra.mean(-1)
+    sounding = tonal(batch.sources[:, 2, 0])
     joined = batch.known[:, 1, 2] == 1
-    assert tonal.any() and not tonal.all()
-    assert torch.equal(joined, tonal)
+    assert sounding.any() and not sounding.all()
+    assert torch.equal(joined, sounding)
     assert not batch.sources[joined][:, 1].any()
     assert torch.equal(batch.known[~joined], torch.eye(4).expand_as(batch.known[~joined]))
+
+
+def test_extra_recordings_come_in_as_often_as_asked() -> None:
+    """The extra bass is a 882 Hz sine."""
+    library = replace(make_library(), extra={"bass": (make_clip(0, frequency=882),)})
+    shares = []
+    for probability in (0.0, 0.35, 1.0):
+        config = replace(CONFIG, remix=1.0, silence=0.0, respeed=0.0, extra={"bass": probability}, size=100)
+        batch = BatchMaker(library, config, STEMS, HOP)(2)
+        shares.append(float(tonal(batch.sources[:, 1, 0]).float().mean()))
+        assert not tonal(batch.sources[:, 0, 0]).any()
+    assert shares[0] == 0 and 0.2 < shares[1] < 0.5 and shares[2] == 1
+
+
+@pytest.mark.parametrize("remix", [0.0, 1.0])
+def test_an_extra_bass_never_meets_a_joined_song(remix: float) -> None:
+    """Where the joined song's `other` (441 Hz) plays, bass is silent; where the extra bass (882 Hz) does, all is known."""
+    library = make_library(joined=True)
+    sine = Song("poor", {"drums": make_clip(5), "other": make_clip(0, frequency=441)}, ("bass", "other"))
+    extra = {"bass": (make_clip(0, frequency=882),), "other": (make_clip(8),)}
+    library = replace(library, songs=(library.songs[0], sine), extra=extra)
+    config = replace(CONFIG, remix=remix, silence=0.0, respeed=0.0, size=64, extra={"bass": 0.5, "other": 0.3})
+    batch = BatchMaker(library, config, STEMS, HOP)(1)
+    joined, practised = tonal(batch.sources[:, 2, 0]), tonal(batch.sources[:, 1, 0])
+    assert joined.any() and not joined.all() and practised.any() == bool(remix)
+    assert not batch.sources[joined][:, 1].any() and not (joined & practised).any()
+    assert torch.equal(batch.known[:, 1, 2] == 1, joined)
+
+
+@pytest.mark.parametrize(("extra", "message"), [({"flute": 0.5}, "flute"), ({"bass": 1.5}, "between 0 and 1")])
+def test_a_wrong_share_of_extra_recordings_is_refused(extra: dict[str, float], message: str) -> None:
+    with pytest.raises(StreamsepError, match=message):
+        from_dict(BatchConfig, {"extra": extra})
+
+
+def tonal(waves: torch.Tensor) -> torch.Tensor:
+    spectra = torch.fft.rfft(waves).abs()
+    return spectra.amax(-1) > 20 * spectra.mean(-1)
 
 
 def test_known_apart_puts_the_sum_in_one_row() -> None:

@@ -55,7 +55,7 @@ def library() -> Library:
         return Clip(samples, 1 / 32767, np.full(-(-30000 // BLOCK), 0.09, np.float32), 0.09)
 
     songs = tuple(Song(f"song{i}", {stem: clip(10 * i + j) for j, stem in enumerate(STEMS)}) for i in range(3))
-    return Library(songs=songs[:2], voices=(), validation=songs[2:])
+    return Library(songs=songs[:2], extra={}, validation=songs[2:])
 
 
 def run(library: Library, out: Path, config: TrainConfig = CONFIG, **options: Any) -> dict[str, Any]:

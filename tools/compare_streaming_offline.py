@@ -1,4 +1,4 @@
-"""One song through the streaming model and an offline one, side by side: a table, OUT/compare.json and OUT/compare.png."""
+"""One song through the streaming model and an offline one, side by side: tables, a JSON file and a picture."""
 
 from __future__ import annotations
 
@@ -33,8 +33,11 @@ Each runs on one CPU thread in a process of its own, so that their speeds compar
 
 The first table (with true stems only) has SDR and SI-SDR in dB, higher is better. "best gain" is what the best volume
 knob on the song itself would score: a separator is worth something where it is above. The second has RTF, the seconds
-of work for a second of sound (live needs less than 1), the algorithmic latency, and the peak memory. The third tells
-how near one way comes to another, as if the other were the truth: 100 dB is nothing but rounding."""
+of work for a second of sound (live needs less than 1), CPU, the same without the time in which other programs had the
+processor, the algorithmic latency, and the peak memory with and without model and sound. The third table tells
+how near one way comes to another, as if the other were the truth: 100 dB is nothing but rounding.
+
+OUT/compare.json has all the figures, OUT/compare.png the stems of stream, offline and truth side by side."""
 _EXAMPLES = """\
 examples:
   python tools/compare_streaming_offline.py examples/lithium/mix.ogg
@@ -80,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=_positive, metavar="N", help="only the first N seconds")
     parser.add_argument(
-        "--chunk", type=positive_int, default=1, metavar="N", help="hops a streaming step (default %(default)s, as live)"
+        "--chunk", type=positive_int, default=1, metavar="N", help="hops a streaming step (default 1, as live)"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default %(default)s)")
     parser.add_argument("--no-picture", action="store_true", help="no compare.png, which needs matplotlib")
@@ -148,7 +151,7 @@ def _gather(args: argparse.Namespace, scratch: Path) -> Material:
     stream = Task(
         "stream", args.model, sources, path, scratch / "stream", len(mix), args.chunk, device, sys.stderr.isatty()
     )
-    short = min(len(mix), PASS_SECONDS * rate)
+    short = min(len(mix), round(PASS_SECONDS * rate))
     tasks = [stream, replace(stream, way="full pass", out=scratch / "pass", frames=short)]
     if offline is not None:
         tasks.append(replace(stream, way="offline", model=offline, out=scratch / "offline"))
@@ -193,7 +196,8 @@ def _find_stems(args: argparse.Namespace, sources: tuple[str, ...]) -> list[Path
     folder, song = args.stems or args.song.parent, args.song.resolve()
     found = []
     for name in sources:
-        files = [file for suffix in _SUFFIXES if (file := folder / f"{name}{suffix}").is_file() and file.resolve() != song]
+        files = [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
+        files = [file for file in files if file.is_file() and file.resolve() != song]
         if files:
             found.append(files[0])
         elif args.stems:
@@ -264,13 +268,18 @@ def _draw(material: Material, results: list[Result], path: Path) -> None:
     columns = []
     for result in (each for each in results if each.task.way != "full pass"):
         notes = {stem: f"SDR {row['sdr']:.1f} dB" for stem, row in result.scores.items()}
-        wait = "the song" if result.latency is None else f"{1000 * result.latency / material.rate:.1f} ms"
-        name = Path(result.task.model).stem
-        columns.append(Column(f"{result.task.way}: {name} ({wait} late)", result.task.stems(), notes))
+        wait = "hears it all" if result.latency is None else f"{1000 * result.latency / material.rate:.1f} ms"
+        columns.append(Column(f"{result.task.way}: {_short(result.task.model)} ({wait})", result.task.stems(), notes))
     sources = material.tasks[0].sources
     if material.truth is not None:
         columns.append(Column("truth", material.truth))
-    draw(columns, sources, material.rate, material.song.name, path)
+    draw(columns, sources, material.rate, _short(material.song.resolve()), path)
+
+
+def _short(path: str | Path) -> str:
+    """The last folder and the name: a checkpoint called `last` and a song called `mix` say little alone."""
+    path = Path(path)
+    return str(Path(path.parent.name) / path.stem)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_engine_flags(group: Any) -> None:
     group.add_argument("--realtime", action="store_true", help="clocked as by an audio interface")
-    group.add_argument("--executor", default="eager", metavar="NAME", help="eager or cuda-graph (default %(default)s)")
+    group.add_argument(
+        "--executor", default="auto", metavar="NAME", help="auto, eager, onnx or cuda-graph (default %(default)s)"
+    )
     group.add_argument(
         "--block", type=positive_int, default=256, metavar="N", help="frames of a device block (default %(default)s)"
     )
@@ -128,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     scores = _score(truth, player, stems)
     _tell(stream, player, scores, outputs)
     if args.json:
-        about = {"model": name, "executor": args.executor, "realtime": args.realtime, "block": args.block}
+        about = {"model": name, "executor": executor.name, "realtime": args.realtime, "block": args.block}
         _write_json(args.json, about | stream.report().to_dict(), scores, outputs)
     return 0
 

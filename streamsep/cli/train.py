@@ -14,6 +14,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("config", type=Path, help="configuration of the run (configs/train/*.yaml)")
     parser.add_argument("--data", type=Path, required=True, help="folder of songs, or a MUSDB18-HQ tree")
     parser.add_argument("--voice", type=Path, help="folder whose folders hold solo voice recordings")
+    parser.add_argument("--instruments", type=Path, help="folder of sampled instruments that practice is played on")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run, for instance runs/first")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded audio (default %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads of the model (default: PyTorch's choice)")
@@ -45,10 +46,10 @@ def run(args: argparse.Namespace) -> int:
     model = build_preset(config.model)
     if args.init:
         model.load_state_dict(load_checkpoint(args.init).state_dict())
-    library = open_library(args.data, config.data, voice=args.voice, cache=args.cache)
+    library = open_library(args.data, config.data, voice=args.voice, instruments=args.instruments, cache=args.cache)
     size = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    print(f"{config.model}: {size:.2f} M parameters, {len(library.songs)} songs, {len(library.voices)} voices",
-          file=sys.stderr)  # fmt: skip
+    extra = "".join(f", {len(clips)} extra {stem}" for stem, clips in library.extra.items())
+    print(f"{config.model}: {size:.2f} M parameters, {len(library.songs)} songs{extra}", file=sys.stderr)
     progress = train(
         model,
         library,

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from streamsep.engine.onnx_executor import OnnxExecutor
 from streamsep.engine.state import clone_state, copy_state
 from streamsep.errors import StreamsepError
 from streamsep.models.separator import Separator
@@ -25,6 +27,7 @@ class Executor(Protocol):
     """What a session needs in order to step.
 
     Attributes:
+        name: as `make_executor` knows it.
         separator: the model that is run.
         batch: rows of a step.
         max_chunk: most hops of a step.
@@ -32,6 +35,7 @@ class Executor(Protocol):
         tolerance: greatest difference from `separator.step` by absolute value (0: bit for bit).
     """
 
+    name: str
     separator: Separator
     batch: int
     max_chunk: int
@@ -72,6 +76,7 @@ def inference_thread(threads: int = 1) -> Iterator[None]:
 class EagerExecutor:
     """Runs `separator.step` as it is."""
 
+    name = "eager"
     tolerance = 0.0
 
     def __init__(self, separator: Separator, batch: int = 1, device: str = "cpu", max_chunk: int = 1) -> None:
@@ -102,6 +107,7 @@ class StaticExecutor:
     The state it returns is its own buffer: clone it to keep it.
     """
 
+    name = "cuda-graph"
     tolerance = 1e-6
 
     def __init__(self, separator: Separator, batch: int = 1, device: str = "cuda", max_chunk: int = 1) -> None:
@@ -167,19 +173,33 @@ class StaticExecutor:
         return graph.replay
 
 
-EXECUTORS: dict[str, Callable[..., Executor]] = {"eager": EagerExecutor, "cuda-graph": StaticExecutor}
+EXECUTORS: dict[str, Callable[..., Executor]] = {
+    "cuda-graph": StaticExecutor,
+    "eager": EagerExecutor,
+    "onnx": OnnxExecutor,
+}
+
+
+def best_executor(model: Separator, batch: int, device: torch.device) -> str:
+    """The quickest executor that this model, machine and installation allow."""
+    if device.type == "cuda":
+        return "cuda-graph"
+    graph = batch == 1 and device.type == "cpu" and hasattr(model, "graph_step")
+    return "onnx" if graph and find_spec("onnx") and find_spec("onnxruntime") else "eager"
 
 
 def make_executor(
     name: str, model: Separator, batch: int = 1, device: str | torch.device = "cpu", max_chunk: int = 1
 ) -> Executor:
-    """An executor by name, on `device`; the model must already be there.
+    """An executor by name (`auto`: the best one), on `device`; the model must already be there.
 
     Raises:
         StreamsepError: an unknown name, or a device that this machine does not have.
     """
+    if name == "auto":
+        name = best_executor(model, batch, torch.device(device))
     if name not in EXECUTORS:
-        raise StreamsepError(f"unknown executor {name!r}; choose one of {', '.join(sorted(EXECUTORS))}")
+        raise StreamsepError(f"unknown executor {name!r}; choose auto or one of {', '.join(sorted(EXECUTORS))}")
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise StreamsepError("there is no CUDA device on this machine; use --device cpu")
     if name == "cuda-graph" and torch.device(device).type != "cuda":

@@ -74,12 +74,14 @@ class Cost:
 
     Attributes:
         seconds: from the first sample to the last on one CPU thread; starting and loading are not counted.
+        cpu_seconds: those of them in which a processor worked for it; the rest went to others, or to waiting.
         start_memory: bytes resident at most before the model was loaded: the interpreter and the libraries.
         peak_memory: bytes resident at most to the end; None where the system does not tell.
         device_memory: bytes allocated at most on a CUDA device; None on others.
     """
 
     seconds: float
+    cpu_seconds: float
     start_memory: int | None
     peak_memory: int | None
     device_memory: int | None = None
@@ -113,14 +115,15 @@ def run(task: Task) -> Cost:
     with task.out.open("wb") as file, torch.inference_mode():
         if task.device != "cpu":
             _warm_up(model, task)
-        begin = time.perf_counter()
+        begin, cpu_begin = time.perf_counter(), time.process_time()
         try:
             separate(model, task, lambda piece: file.write(_frames(arrange(piece, model.sources, task.sources))))
         except torch.OutOfMemoryError:
             raise StreamsepError(f"{task.device} has too little memory; try fewer --seconds or --device cpu") from None
-        seconds = time.perf_counter() - begin
+        seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu_begin
     on_cuda = torch.device(task.device).type == "cuda"
-    return Cost(seconds, start_memory, peak_memory(), torch.cuda.max_memory_allocated() if on_cuda else None)
+    device_memory = torch.cuda.max_memory_allocated() if on_cuda else None
+    return Cost(seconds, cpu_seconds, start_memory, peak_memory(), device_memory)
 
 
 def _stream(model: Any, task: Task, write: Callable[[Tensor], object]) -> None:
@@ -221,7 +224,7 @@ def score(truth: Waves, estimate: Waves, mix: Waves, names: Sequence[str]) -> di
 
 
 def difference(one: Waves, other: Waves, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """How far stems `one [T, S, C]` are from `other`, which stands for the truth: sdr in dB, and max, in samples' units.
+    """How far stems `one [T, S, C]` are from `other`, which stands for the truth: sdr in dB, and max, a sample's.
 
     The longer of the two is cut. Equal stems have an sdr of inf, and nan where both are silent.
     """

@@ -18,7 +18,7 @@ class Result:
 
     Attributes:
         latency: algorithmic, in samples; None for one that needs the whole signal.
-        scores: measures of `compare.score` by stem; empty without true stems, or where the song was not done to its end.
+        scores: measures of `compare.score` by stem; empty without true stems, or where only a part was done.
     """
 
     task: Task
@@ -36,6 +36,7 @@ def system_facts(result: Result, rate: int) -> dict[str, Any]:
         "seconds_of_sound": task.frames / rate,
         "seconds_of_work": cost.seconds,
         "real_time_factor": cost.seconds * rate / task.frames,
+        "cpu_time_factor": cost.cpu_seconds * rate / task.frames,
         "algorithmic_latency_ms": None if result.latency is None else 1000 * result.latency / rate,
         "memory_mib": {name: size / _MIB for name, size in memory.items() if size is not None},
         "scores_db": {stem: dict(row) for stem, row in result.scores.items()},
@@ -77,7 +78,8 @@ def format_tables(facts: Mapping[str, Any]) -> str:
 
 def _format_scores(scored: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     heads = "".join(f"{way:>20}" for way in scored)
-    lines = [f"{'':<12}{'best gain':>10}{heads}", f"{'stem':<12}{'SDR':>10}" + f"{'SDR':>12}{'SI-SDR':>8}" * len(scored)]
+    below = f"{'SDR':>12}{'SI-SDR':>8}" * len(scored)
+    lines = [f"{'':<12}{'best gain':>10}{heads}", f"{'stem':<12}{'SDR':>10}{below}"]
     first = next(iter(scored.values()))
     rows = {stem: [first[stem]["baseline_sdr"], *_pairs(scored, stem)] for stem in first}
     rows["mean"] = [sum(column) / len(rows) for column in zip(*rows.values(), strict=True)]
@@ -92,12 +94,13 @@ def _pairs(scored: Mapping[str, Mapping[str, Mapping[str, float]]], stem: str) -
 
 
 def _format_costs(systems: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = [f"{'system':<12}{'RTF':>10}{'latency':>16}{'peak memory':>14}{'at start':>11}  model"]
+    lines = [f"{'system':<12}{'RTF':>10}{'CPU':>8}{'latency':>16}{'peak memory':>14}{'at start':>11}  model"]
     for way, system in systems.items():
         latency, memory = system["algorithmic_latency_ms"], system["memory_mib"]
         wait = f"{system['seconds_of_sound']:.1f} s (all)" if latency is None else f"{latency:.1f} ms"
         sizes = [f"{memory[key]:.0f} MiB" if key in memory else "unknown" for key in ("peak", "start")]
-        row = f"{way:<12}{system['real_time_factor']:>10.2f}{wait:>16}{sizes[0]:>14}{sizes[1]:>11}  {system['model']}"
+        speeds = f"{system['real_time_factor']:>10.2f}{system['cpu_time_factor']:>8.2f}"
+        row = f"{way:<12}{speeds}{wait:>16}{sizes[0]:>14}{sizes[1]:>11}  {system['model']}"
         lines.append(row + (f", {memory['device_peak']:.0f} MiB on the device" if "device_peak" in memory else ""))
     return "\n".join(["cost, on one CPU thread, each in a process of its own (at start: Python and libraries)", *lines])
 
@@ -107,7 +110,11 @@ def _format_differences(differences: Sequence[Mapping[str, Any]]) -> str:
     for each in differences:
         stems, seconds = each["stems"], each["seconds_of_sound"]
         highest = max(row["max"] for row in stems.values())
-        cells = ", ".join(f"{stem} {row['sdr']:.1f}" for stem, row in stems.items())
+        cells = ", ".join(f"{stem} {_decibels(row['sdr'])}" for stem, row in stems.items())
         head = f"{each['of']} against {each['against']} ({seconds:.1f} s)"
-        lines.append(f"{head:<32}  SDR {cells} dB; largest difference {highest:.1e}")
+        lines.append(f"{head:<34}  SDR {cells}; largest difference {highest:.1e}")
     return "\n".join(["one system against another", *lines])
+
+
+def _decibels(value: float) -> str:
+    return "silent" if math.isnan(value) else "equal" if value == math.inf else f"{value:.1f} dB"

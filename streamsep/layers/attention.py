@@ -36,21 +36,31 @@ class Attention(nn.Module):
     def init_ring(self, batch: int, capacity: int, tokens: int, device: Device, dtype: torch.dtype | None) -> KV:
         """Empty keys and values: zeros, for what a mask hides must still be finite."""
         dim = self.out.in_features // self.heads
-        keys = torch.zeros(batch, capacity, tokens, self.heads, dim, device=device, dtype=dtype)
+        keys = torch.zeros(batch, self.heads, capacity, tokens, dim, device=device, dtype=dtype)
         return KV(keys, torch.zeros_like(keys))
 
     def project(self, x: Tensor, turn: Turn) -> tuple[Tensor, Tensor]:
-        """Rotated keys and values of `x [B, n, tokens, dim]`, each `[B, n, tokens, heads, dim / heads]`."""
-        keys, values = self.keys_values(x).unflatten(-1, (2 * self.heads, -1)).chunk(2, -2)
+        """Rotated keys and values of `x [B, n, tokens, dim]`, each `[B, heads, n, tokens, dim / heads]`."""
+        keys, values = self._split(self.keys_values(x), 2 * self.heads).chunk(2, 1)
         return rotate(keys, turn), values
+
+    def ask(self, x: Tensor, turn: Turn) -> Tensor:
+        """Rotated queries of `x [B, n, tokens, dim]`, `[B, heads, n * tokens, dim / heads]`."""
+        return rotate(self._split(self.queries(x), self.heads), turn).flatten(2, 3)
+
+    def tell(self, heard: Tensor, x: Tensor) -> Tensor:
+        """What the heads heard, `[B, heads, n * tokens, dim / heads]`, in the shape of `x [B, n, tokens, dim]`."""
+        out: Tensor = self.out(heard.transpose(1, 2).flatten(-2).view_as(x))
+        return out
 
     def attend(self, x: Tensor, turn: Turn, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Attention of the tokens of `x [B, n, tokens, dim]` over projected keys and values."""
-        queries = rotate(self.queries(x).unflatten(-1, (self.heads, -1)), turn)
-        q, k, v = (t.flatten(1, 2).transpose(1, 2) for t in (queries, keys, values))
-        heard = F.scaled_dot_product_attention(q, k, v, mask)
-        out: Tensor = self.out(heard.transpose(1, 2).flatten(-2).view_as(x))
-        return out
+        heard = F.scaled_dot_product_attention(self.ask(x, turn), keys.flatten(2, 3), values.flatten(2, 3), mask)
+        return self.tell(heard, x)
+
+    @staticmethod
+    def _split(x: Tensor, parts: int) -> Tensor:
+        return x.unflatten(-1, (parts, -1)).permute(0, 3, 1, 2, 4)
 
 
 def full_pass(
@@ -70,8 +80,8 @@ def full_pass(
         new, seen = slice(start, start + block), slice(max(start - span, 0), start + block)
         frames = band(positions[:, new] - lookahead, positions[:, seen], context, lookahead)
         mask = token_mask(frames, x.shape[2], other.shape[2])
-        here = (turn[0][:, new], turn[1][:, new])
-        parts.append(attention.attend(x[:, new], here, keys[:, seen], values[:, seen], mask))
+        here = (turn[0][:, :, new], turn[1][:, :, new])
+        parts.append(attention.attend(x[:, new], here, keys[:, :, seen], values[:, :, seen], mask))
     return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
 

@@ -187,3 +187,8 @@ def same_lag(*branches: StreamingLayer) -> int:
     if len(set(lags)) != 1:
         raise ValueError(f"branches of unequal lag: {lags} frames")
     return lags[0]
+
+
+def run(layer: StreamingLayer, x: Any, state: State | None) -> tuple[Any, Any]:
+    """One chunk through a layer's `step`, or the whole signal through its `forward` where there is no state."""
+    return (layer(x), None) if state is None else layer.step(x, state)

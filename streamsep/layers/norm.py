@@ -25,9 +25,9 @@ class FrameNorm(StreamingLayer):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        frames = x.movedim(-1, 1)
+        frames = x.movedim(x.dim() - 1, 1)
         normed = F.group_norm(frames.flatten(0, 1), 1, self.weight, self.bias)
-        return normed.unflatten(0, frames.shape[:2]).movedim(1, -1)
+        return normed.unflatten(0, frames.shape[:2]).movedim(1, x.dim() - 1)
 
 
 class LevelState(NamedTuple):

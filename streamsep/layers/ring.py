@@ -23,7 +23,7 @@ class Clock(NamedTuple):
 
 
 class KV(NamedTuple):
-    """Keys (already rotated) and values, `[B, capacity, tokens, heads, dim]`; written in place."""
+    """Keys (already rotated) and values, `[B, heads, capacity, tokens, dim]`; written in place."""
 
     keys: Tensor
     values: Tensor
@@ -63,10 +63,10 @@ def advance(clock: Clock, frames: int) -> tuple[Tick, Clock]:
 
 
 def write(ring: KV, tick: Tick, keys: Tensor, values: Tensor) -> None:
-    """Put the new frames `[B, n, tokens, heads, dim]` into their slots, in place."""
+    """Put the new frames `[B, heads, n, tokens, dim]` into their slots, in place."""
     rows = torch.arange(keys.shape[0], device=keys.device)[:, None]
-    ring.keys[rows, tick.slots] = keys
-    ring.values[rows, tick.slots] = values
+    ring.keys[rows, :, tick.slots] = keys.transpose(1, 2)
+    ring.values[rows, :, tick.slots] = values.transpose(1, 2)
 
 
 def band(queries: Tensor, keys: Tensor, context: int, lookahead: int) -> Tensor:

@@ -31,13 +31,13 @@ class Rotary(nn.Module):
         self.register_buffer("sines", angles.sin().float(), persistent=False)
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines at `positions [..., n]`, shaped `[..., n, 1, 1, dim / 2]` for tokens and heads."""
+        """Cosines and sines at `positions [..., n]`, shaped `[..., 1, n, 1, dim / 2]` for heads and tokens."""
         index = positions % PERIOD
-        return self.cosines[index][..., None, None, :], self.sines[index][..., None, None, :]
+        return self.cosines[index][..., None, :, None, :], self.sines[index][..., None, :, None, :]
 
 
 def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn the pairs (first half, second half) of `x [B, n, tokens, heads, dim]` by the angles of `turn`."""
+    """Turn the pairs (first half, second half) of `x [B, heads, n, tokens, dim]` by the angles of `turn`."""
     cosines, sines = turn
     first, second = x.chunk(2, -1)
     return torch.cat([first * cosines - second * sines, first * sines + second * cosines], -1)

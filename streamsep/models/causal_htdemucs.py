@@ -6,18 +6,19 @@ remembers lives in the state that its caller holds. The output lags the input by
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from streamsep.layers.base import Delay, Device, Lookahead, Serial, same_lag
+from streamsep.layers.base import Delay, Device, Lookahead, Serial, run, same_lag
 from streamsep.layers.norm import LevelState, RunningLevel
 from streamsep.layers.stft import ISTFT, STFT
 from streamsep.models.causal_config import CausalConfig
 from streamsep.models.causal_transformer import CrossDomainTransformer, TransformerState
-from streamsep.models.causal_unet import UNet, UNetState, run
+from streamsep.models.causal_unet import UNet, UNetState
 
 
 class CausalState(NamedTuple):
@@ -31,6 +32,21 @@ class CausalState(NamedTuple):
     waveform: UNetState
     transformer: TransformerState
     istft: Tensor
+
+
+class Heard(NamedTuple):
+    """A chunk as the model hears it.
+
+    Attributes:
+        features: of the spectrum, `[B, 3 * C, bins, n]`; normed: the levelled waveform, `[B, C, n * hop]`.
+        spectrum: that the masks will meet, `[B, C, bins + 1, n]`, complex.
+        dry: the delayed mix and, as the last channel, its level, `[B, C + 1, n * hop]`.
+    """
+
+    features: Tensor
+    normed: Tensor
+    spectrum: Tensor
+    dry: Tensor
 
 
 class CausalHTDemucs(nn.Module):
@@ -90,37 +106,58 @@ class CausalHTDemucs(nn.Module):
         assert after is not None
         return sources, after
 
+    def graph_step(self) -> Callable[[Tensor, CausalState], tuple[Tensor, CausalState]]:
+        """`step` for one stream on the CPU, its networks run by ONNX Runtime.
+
+        Raises:
+            StreamsepError: onnx or onnxruntime is missing.
+        """
+        from streamsep.models.causal_graph import GraphStep
+
+        return GraphStep(self)
+
     def forward(self, mix: Tensor) -> Tensor:
         """The whole signal in one pass: `[B, C, n * hop] -> [B, S, C, n * hop]`, lagging by `latency`."""
         return self._run(mix, None)[0]
 
     def _run(self, mix: Tensor, state: CausalState | None) -> tuple[Tensor, CausalState | None]:
+        s: Any = state or CausalState(*[None] * len(CausalState._fields))  # type: ignore[arg-type]
+        heard, ears = self.listen(mix, s)
+        mask, wave, minds = self.network(heard, s)
+        sources, voice = self.speak(mask, wave, heard, s.istft)
+        return sources, None if state is None else CausalState(*ears, *minds, voice)
+
+    def listen(self, mix: Tensor, s: CausalState) -> tuple[Heard, tuple[Any, ...]]:
+        """What the networks are given, and the states of level, dry line, STFT and delayed spectrum."""
         if not mix.shape[-1] or mix.shape[-1] % self.hop:
             raise ValueError(f"{mix.shape[-1]} samples are not whole hops of {self.hop}")
-        s: Any = state or CausalState(*[None] * len(CausalState._fields))  # type: ignore[arg-type]
         level, level_after = run(self.level, mix, s.level)
         dry, dry_after = run(self.dry, torch.cat([mix, level], 1), s.dry)
         normed = mix / level
-
         spectrum, stft_after = run(self.stft, normed, s.stft)
         late, spectrum_after = self._delay_spectrum(spectrum, s.spectrum)
-        deep_s, skips_s, spectrogram_after = self.spectrogram.encode(self._features(spectrum), s.spectrogram)
-        deep_w, skips_w, waveform_after = self.waveform.encode(normed, s.waveform)
-        (deep_s, deep_w), transformer_after = run(self.transformer, (deep_s, deep_w), s.transformer)
-        mask, spectrogram_after = self.spectrogram.decode(deep_s, skips_s, spectrogram_after)
-        wave, waveform_after = self.waveform.decode(deep_w, skips_w, waveform_after)
+        heard = Heard(self._features(spectrum), normed, late, dry)
+        return heard, (level_after, dry_after, stft_after, spectrum_after)
 
-        masked, istft_after = run(self.istft, self._masked(mask, late), s.istft)
+    def network(self, heard: Heard, s: CausalState) -> tuple[Tensor, Tensor, tuple[Any, ...]]:
+        """Masks and waveforms, and the states of both branches and the transformer."""
+        deep_s, skips_s, spectrogram = self.spectrogram.encode(heard.features, s.spectrogram)
+        deep_w, skips_w, waveform = self.waveform.encode(heard.normed, s.waveform)
+        (deep_s, deep_w), transformer = run(self.transformer, (deep_s, deep_w), s.transformer)
+        mask, spectrogram = self.spectrogram.decode(deep_s, skips_s, spectrogram)
+        wave, waveform = self.waveform.decode(deep_w, skips_w, waveform)
+        return mask, wave, (spectrogram, waveform, transformer)
+
+    def speak(self, mask: Tensor, wave: Tensor, heard: Heard, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The stems from the networks' answers, and the state of the inverse STFT."""
+        masked, after = run(self.istft, self._masked(mask, heard.spectrum), state)
+        level = heard.dry[:, None, -1:]
         # At the floor the waveform branch falls silent: what it answers to silence must not be heard.
-        wave = wave.unflatten(1, masked.shape[1:3]) * F.threshold(dry[:, None, -1:], self.level.floor, 0.0)
-        sources = masked * dry[:, None, -1:] + wave
+        wave = wave.unflatten(1, masked.shape[1:3]) * F.threshold(level, self.level.floor, 0.0)
+        sources = masked * level + wave
         if self.mix_consistency:
-            sources = sources + (dry[:, :-1] - sources.sum(1))[:, None] / len(self.sources)
-        after: tuple[Any, ...] = (
-            level_after, dry_after, stft_after, spectrum_after,
-            spectrogram_after, waveform_after, transformer_after, istft_after,
-        )  # fmt: skip
-        return sources, None if state is None else CausalState(*after)
+            sources = sources + (heard.dry[:, :-1] - sources.sum(1))[:, None] / len(self.sources)
+        return sources, after
 
     def _delay_spectrum(self, spectrum: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The spectrum that the mask will meet, delayed by the look-ahead."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamsep.layers.attention import Attention, full_pass, through_ring
-from streamsep.layers.base import Delay, Device, Modules, StreamingLayer, same_lag
+from streamsep.layers.base import Delay, Device, Modules, StreamingLayer, run, same_lag
 from streamsep.layers.ring import KV, Clock, advance, band, init_clock, ring_capacity, token_mask
 from streamsep.layers.rotary import Rotary
 from streamsep.models.causal_config import TransformerConfig
@@ -98,16 +98,10 @@ class CrossDomainTransformer(StreamingLayer):
         def hear(attention: Attention, q: Tensor, kv: Tensor, domains: tuple[int, int], lookahead: int) -> Tensor:
             return full_pass(attention, q, kv, self.rotary, self.context, lookahead)
 
-        frames = self._frames(x)
-        late = [delay(t.transpose(1, 3)).transpose(1, 3) for delay, t in zip(self.delays, frames, strict=True)]
-        return self._run(frames, late, hear)
+        return self.think(x, None, hear)[0]
 
     def step(self, x: Pair, state: TransformerState) -> tuple[Pair, TransformerState]:  # type: ignore[override]
-        frames = self._frames(x)
-        pairs = [
-            delay.step(t.transpose(1, 3), wait) for delay, t, wait in zip(self.delays, frames, state.late, strict=True)
-        ]
-        tick, clock = advance(state.clock, frames[0].shape[1])
+        tick, clock = advance(state.clock, x[1].shape[-1])
         rings, masks, now = iter(state.rings), {}, self.rotary(tick.positions)
         before = self.rotary(tick.positions - self.lag) if self.lag else now
 
@@ -119,8 +113,18 @@ class CrossDomainTransformer(StreamingLayer):
             turns = (before if lookahead else now, now)
             return through_ring(attention, q, kv, turns, next(rings), tick, masks[key])
 
-        out = self._run(frames, [y.transpose(1, 3) for y, _ in pairs], hear)
-        return out, TransformerState(clock, state.rings, (pairs[0][1], pairs[1][1]))
+        out, late = self.think(x, state.late, hear)
+        return out, TransformerState(clock, state.rings, late)
+
+    def think(self, x: Pair, late: Pair | None, hear: Hear) -> tuple[Pair, Pair]:
+        """All layers on a chunk; `hear` decides what an attention sees, `late` waits for the look-ahead."""
+        now = self._frames(x)
+        delayed, after = [], []
+        for domain, frames in enumerate(now):
+            y, wait = run(self.delays[domain], frames.transpose(1, 3), None if late is None else late[domain])
+            delayed.append(y.transpose(1, 3))
+            after.append(wait)
+        return self._run(now, delayed, hear), (after[0], after[1])
 
     def _frames(self, x: Pair) -> list[Tensor]:
         """Tokens `[B, T, tokens, dim]` of both domains."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from streamsep.layers.base import Delay, Device, Modules, Pointwise, Serial, State, StreamingLayer
+from streamsep.layers.base import Delay, Device, Modules, Pointwise, Serial, State, StreamingLayer, run
 from streamsep.layers.conv import CausalConv1d, CausalConv2d, CausalConvTranspose1d, FrequencyConvTranspose
 from streamsep.layers.dconv import DConv
 from streamsep.models.causal_config import BranchConfig
@@ -139,8 +139,3 @@ class UNet(nn.Module):
             x, memory = run(decoder, x + skip, None if state is None else state.decoders[i])
             memories.append(memory)
         return x, state and state._replace(decoders=tuple(memories))
-
-
-def run(layer: StreamingLayer, x: Any, state: State | None) -> tuple[Any, Any]:
-    """One chunk through a layer's `step`, or the whole signal through its `forward` where there is no state."""
-    return (layer(x), None) if state is None else layer.step(x, state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from streamsep.training.augment import Generator, crop_start, decibels, flip_and_swap, place_voice, read_at_speed
 from streamsep.training.clips import RATE, Clip, Samples
-from streamsep.training.data import Library, Song
+from streamsep.training.data import STEMS, Library, Song
 
 Range = tuple[float, float]
 _LEVEL = 0.1  # RMS of a stem before its random gain
@@ -32,7 +32,8 @@ class BatchConfig:
         overall: gain of the mixture.
         silence: probability that a stem is taken out.
         active: probability that a crop is chosen where the stem sounds.
-        extra_voice: probability that the vocals come from the voice recordings (in a song's own mix: if it has none).
+        extra: stem -> probability that it comes from the extra recordings of this stem alone (in a song's own mix: if
+            it has none).
         speed: range of the playback speed as a factor.
         respeed: probability of another speed than 1.
         seed: of all draws.
@@ -46,10 +47,17 @@ class BatchConfig:
     overall: Range = (-12.0, 6.0)
     silence: float = 0.08
     active: float = 0.85
-    extra_voice: float = 0.5
+    extra: dict[str, float] = field(default_factory=lambda: {"vocals": 0.5})
     speed: Range = (0.88, 1.12)
     respeed: float = 0.4
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.extra) - set(STEMS))
+        if unknown:
+            raise ValueError(f"extra names the stem {unknown[0]!r}, which is not among {', '.join(STEMS)}")
+        if not all(0 <= probability <= 1 for probability in self.extra.values()):
+            raise ValueError("the probabilities of extra must lie between 0 and 1")
 
 
 class Batch(NamedTuple):
@@ -83,7 +91,7 @@ class BatchMaker:
             stem: {song.name: float(song.clips[stem].active.sum()) ** 0.5 for song in songs}
             for stem, songs in self._holders.items()
         }
-        self._voice_weights = _weights([voice.length for voice in library.voices])
+        self._extra_weights = {stem: _weights([clip.length for clip in clips]) for stem, clips in library.extra.items()}
 
     def __call__(self, step: int) -> Batch:
         """Batch number `step`."""
@@ -111,8 +119,9 @@ class BatchMaker:
         for stem, clip in song.clips.items():
             crop = read_at_speed(clip, start, self.frames, speed) * np.float32(unit * decibels(*config.own_gain, rng))
             stems[stem] = crop[::-1] if swap else crop
-        if not _sounds(song, "vocals") and self.library.voices and rng.random() < config.extra_voice:
-            stems["vocals"] = self._voice(rng)
+        for stem in self.sources:
+            if not _sounds(song, stem) and stem not in song.joined and self._takes_extra(stem, rng):
+                stems[stem] = self._extra(stem, rng)
         return self._silence(stems, rng), song.joined
 
     def _remix(self, rng: Generator) -> tuple[dict[str, Samples], tuple[str, ...]]:
@@ -121,8 +130,8 @@ class BatchMaker:
         for stem in map(str, rng.permutation(sorted(self.sources))):
             if stem in joined:
                 continue
-            if stem == "vocals" and self.library.voices and rng.random() < self.config.extra_voice:
-                stems[stem] = self._voice(rng)
+            if self._takes_extra(stem, rng):
+                stems[stem] = self._extra(stem, rng)
                 continue
             songs = [song for song in self._holders[stem] if not (_mixed(song, stem) & set(stems))]
             if songs:
@@ -138,8 +147,14 @@ class BatchMaker:
     def _stem(self, clip: Clip, rng: Generator) -> Samples:
         return flip_and_swap(self._levelled(clip, rng) * np.float32(decibels(*self.config.gain, rng)), rng)
 
-    def _voice(self, rng: Generator) -> Samples:
-        clip = self.library.voices[int(rng.choice(len(self.library.voices), p=self._voice_weights))]
+    def _takes_extra(self, stem: str, rng: Generator) -> bool:
+        return bool(self.library.extra.get(stem)) and rng.random() < self.config.extra.get(stem, 0.0)
+
+    def _extra(self, stem: str, rng: Generator) -> Samples:
+        clips = self.library.extra[stem]
+        clip = clips[int(rng.choice(len(clips), p=self._extra_weights[stem]))]
+        if stem != "vocals":
+            return self._stem(clip, rng)
         voice = place_voice(self._levelled(clip, rng), rng)
         return flip_and_swap(voice * np.float32(decibels(*self.config.gain, rng)), rng)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,22 @@ def cached_clip(sources: Sequence[Path], stem: Path, gap: float = 0.3) -> Clip:
     Raises:
         StreamsepError: a file that cannot be read.
     """
-    stamp = {"version": _VERSION, "gap": gap, "sources": [_stamp(path) for path in sources]}
+    stamp = {"gap": gap, "sources": [_stamp(path) for path in sources]}
+    return made_clip(lambda: _decode_all(sources, gap), stem, stamp)
+
+
+def made_clip(make: Callable[[], Samples], stem: Path, stamp: Mapping[str, Any]) -> Clip:
+    """The clip that `make` gives as samples `[T, C]`, from the cache if one of the same stamp is there.
+
+    Args:
+        make: called only where the cache does not hold this clip.
+        stem: path in the cache, without suffix.
+        stamp: plain data that changes whenever `make` would give something else.
+    """
+    stamp = {"version": _VERSION, **stamp}
     record = _read_record(stem)
     if record is None or record["stamp"] != stamp:
-        samples = _decode_all(sources, gap)
-        record = _store(samples, stem, stamp)
+        record = _store(make(), stem, stamp)
     return Clip(
         samples=np.load(_name(stem, ".npy"), mmap_mode="r"),
         scale=float(record["scale"]),
@@ -120,14 +131,14 @@ def _decode(path: Path) -> Samples:
     return samples if rate == RATE else soxr.resample(samples, rate, RATE).astype(np.float32)
 
 
-def _store(samples: Samples, stem: Path, stamp: dict[str, Any]) -> dict[str, Any]:
+def _store(samples: Samples, stem: Path, stamp: Mapping[str, Any]) -> dict[str, Any]:
     """Write the record last, so that a cache cut short is seen as absent."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     scale = max(1.0, float(np.abs(samples).max(initial=0.0))) / 32767
     envelope = _envelope(samples)
     _write_array(_name(stem, ".npy"), np.rint(samples / np.float32(scale)).astype(np.int16))
     _write_array(_name(stem, ".env.npy"), envelope)
-    record = {"stamp": stamp, "scale": scale, "level": _level(envelope)}
+    record = {"stamp": dict(stamp), "scale": scale, "level": _level(envelope)}
     partial = _name(stem, ".json.part")
     partial.write_text(json.dumps(record))
     os.replace(partial, _name(stem, ".json"))

@@ -1,4 +1,4 @@
-"""Songs as folders of stems, and folders of voices, made ready for reading at random."""
+"""Songs as folders of stems, and recordings of single stems beside them, made ready for reading at random."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from streamsep.errors import StreamsepError
 from streamsep.training.clips import SUFFIXES, Clip, cached_clip
+from streamsep.training.practice import open_practice
 
 STEMS = ("drums", "bass", "other", "vocals")
 
@@ -25,6 +26,7 @@ class DataConfig:
         joined: song -> stems that its files do not keep apart, the file that holds the rest last:
             `[bass, other]` where a bass line lives inside `other`.
         voices: folders of the voice directory to use; empty means all.
+        practice: minutes of each of drums, bass and other to render from sampled instruments; 0 for none.
         subset: the part of a MUSDB18-HQ tree that is trained on.
     """
 
@@ -32,7 +34,12 @@ class DataConfig:
     validation: tuple[str, ...] = ()
     joined: dict[str, tuple[str, ...]] = field(default_factory=dict)
     voices: tuple[str, ...] = ()
+    practice: float = 0.0
     subset: str = "train"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.practice < float("inf"):
+            raise ValueError("practice must be a number of minutes, 0 for none")
 
 
 @dataclass(frozen=True)
@@ -51,21 +58,38 @@ class Song:
 
 @dataclass(frozen=True)
 class Library:
-    """What is trained on, and the songs held out."""
+    """What is trained on, and the songs held out; `extra` holds recordings of one stem alone, by stem."""
 
     songs: tuple[Song, ...]
-    voices: tuple[Clip, ...]
+    extra: Mapping[str, tuple[Clip, ...]]
     validation: tuple[Song, ...]
 
 
 def open_library(
-    data: Path, config: DataConfig, *, voice: Path | None = None, cache: Path = Path("runs/cache"), quiet: bool = False
+    data: Path,
+    config: DataConfig,
+    *,
+    voice: Path | None = None,
+    instruments: Path | None = None,
+    cache: Path = Path("runs/cache"),
+    quiet: bool = False,
 ) -> Library:
-    """Open (and on the first call decode into `cache`) the songs of `data` and the voices of `voice`.
+    """Open (and on the first call decode or render into `cache`) all that is trained on.
+
+    Args:
+        data: songs.
+        config: which of them, and how much practice.
+        voice: folder of folders of solo voices, extra vocals.
+        instruments: sampled instruments, from which extra drums, bass and other are rendered.
+        cache: decoded and rendered sound.
+        quiet: no progress bars.
 
     Raises:
-        StreamsepError: no song found, a name in the configuration that does not exist, or an unreadable file.
+        StreamsepError: no song found, a name in the configuration that does not exist, an unreadable file, or practice
+            without instruments or the other way round.
     """
+    if (config.practice > 0) != (instruments is not None):
+        raise StreamsepError("practice needs both `data: practice` (minutes) in the configuration and --instruments")
     folders = song_folders(data, config.subset)
     _check_names(config.joined, folders)
     held_out = [name for name in config.validation if name in folders]
@@ -79,8 +103,10 @@ def open_library(
     folders = {**folders, **{name: others[name] for name in missing}}
     songs = open_songs(data, {name: folders[name] for name in trained}, cache, config.joined, quiet=quiet)
     validation = open_songs(data, {name: folders[name] for name in config.validation}, cache, {}, quiet=quiet)
-    voices = _open_voices(voice, config.voices, cache, quiet) if voice else ()
-    return Library(songs=songs, voices=voices, validation=validation)
+    extra = {"vocals": _open_voices(voice, config.voices, cache, quiet)} if voice else {}
+    if instruments is not None:
+        extra |= open_practice(instruments, config.practice, _cache_folder(cache, instruments), quiet=quiet)
+    return Library(songs=songs, extra=extra, validation=validation)
 
 
 def song_folders(data: Path, subset: str | None = None) -> dict[str, Path]:

@@ -47,7 +47,7 @@ def train(
 
     Args:
         model: a causal separator, `mix [B, 2, T] -> sources [B, S, 2, T]`, late by `model.latency`.
-        library: songs and voices.
+        library: songs and extra recordings.
         config: of the run.
         out: folder of the run.
         device: where the model trains.
@@ -206,6 +206,10 @@ class Trainer:
         training = {
             "config": to_dict(self.config),
             "songs": [song.name for song in self.library.songs],
+            "extra_minutes": {
+                stem: round(sum(clip.length for clip in clips) / RATE / 60, 1)
+                for stem, clips in self.library.extra.items()
+            },
             "validation_songs": [song.name for song in self.library.validation],
             "steps": progress.step,
             "hours": round(progress.elapsed / 3600, 3),
