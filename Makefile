@@ -35,7 +35,7 @@ clean:
 
 $(VENV)/.streamsep: pyproject.toml | $(BIN)/python
 	@echo "installing streamsep into $(VENV) (a few minutes the first time)"
-	$(PIP) --editable .
+	$(PIP) --editable '.[onnx]'
 	@touch $@
 
 $(VENV)/.streamsep-test: pyproject.toml $(REFERENCE) | $(BIN)/python

@@ -288,6 +288,23 @@ def test_a_failure_leaves_what_was_there(song: Path, models: Path, monkeypatch: 
     assert [path.read_text(encoding="utf-8") for path in old.parent.iterdir()] == ["old"]
 
 
+def test_weights_that_change_meanwhile_are_noticed(
+    song: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run_and_train(task: Task) -> Cost:
+        cost = run(task)
+        model = tiny()
+        torch.nn.init.normal_(model.spectrogram.output_bias)
+        save_checkpoint(model, song.parent / "live.safetensors", {})
+        return cost
+
+    save_checkpoint(tiny(), song.parent / "live.safetensors", {})
+    monkeypatch.setattr(compare, "run_apart", run_and_train)
+    flags = ["--model", str(song.parent / "live.safetensors"), "--no-offline", "--no-picture"]
+    assert compare_song(song, models, *flags) == 1
+    assert "changed meanwhile" in capsys.readouterr().err
+
+
 def test_without_matplotlib_the_tool_names_the_extra(
     song: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,7 +90,7 @@ def test_extra_recordings_come_in_as_often_as_asked() -> None:
 
 @pytest.mark.parametrize("remix", [0.0, 1.0])
 def test_an_extra_bass_never_meets_a_joined_song(remix: float) -> None:
-    """Where the joined song's `other` (441 Hz) plays, bass is silent; where the extra bass (882 Hz) does, all is known."""
+    """Where a joined song's `other` (441 Hz) plays, the extra bass (882 Hz) does not; elsewhere all is known apart."""
     library = make_library(joined=True)
     sine = Song("poor", {"drums": make_clip(5), "other": make_clip(0, frequency=441)}, ("bass", "other"))
     extra = {"bass": (make_clip(0, frequency=882),), "other": (make_clip(8),)}

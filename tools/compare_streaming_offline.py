@@ -125,6 +125,8 @@ def compare(args: argparse.Namespace) -> None:
         # The files are made first: a folder that cannot be written is better known before the work than after it.
         with staged(paths) as temporaries:
             results = [_run(task, material) for task in material.tasks]
+            if results[0].cost.weights != results[1].cost.weights:
+                raise StreamsepError(f"the weights of {args.model} changed meanwhile; compare a copy of them")
             facts = _facts(material, results)
             temporaries[0].write_text(json.dumps(plain(facts), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             if not args.no_picture:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -78,6 +79,7 @@ class Cost:
         start_memory: bytes resident at most before the model was loaded: the interpreter and the libraries.
         peak_memory: bytes resident at most to the end; None where the system does not tell.
         device_memory: bytes allocated at most on a CUDA device; None on others.
+        weights: a checksum of the weights that ran.
     """
 
     seconds: float
@@ -85,6 +87,7 @@ class Cost:
     start_memory: int | None
     peak_memory: int | None
     device_memory: int | None = None
+    weights: int = 0
 
 
 def run_apart(task: Task) -> Cost:
@@ -123,7 +126,14 @@ def run(task: Task) -> Cost:
         seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu_begin
     on_cuda = torch.device(task.device).type == "cuda"
     device_memory = torch.cuda.max_memory_allocated() if on_cuda else None
-    return Cost(seconds, cpu_seconds, start_memory, peak_memory(), device_memory)
+    return Cost(seconds, cpu_seconds, start_memory, peak_memory(), device_memory, _checksum(model))
+
+
+def _checksum(model: torch.nn.Module) -> int:
+    total = 0
+    for weight in model.state_dict().values():
+        total = zlib.crc32(weight.cpu().contiguous().numpy().tobytes(), total)
+    return total
 
 
 def _stream(model: Any, task: Task, write: Callable[[Tensor], object]) -> None:

@@ -150,8 +150,9 @@ class Band:
 
     @cached_property
     def textures(self) -> list[Path]:
-        """Guitar phrases and ambient sounds."""
-        return [path for path in sound_files(self.folder / "sonicpi") if path.stem.startswith(("guit_", "ambi_"))]
+        """Guitar phrases and ambient sounds, none of them sung."""
+        files = sound_files(self.folder / "sonicpi")
+        return [path for path in files if path.stem.startswith(("guit_", "ambi_")) and path.stem != "ambi_choir"]
 
     @cached_property
     def basses(self) -> list[tuple[Instrument, int]]:

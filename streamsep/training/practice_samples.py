@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -189,7 +189,7 @@ def one_shot_pieces(folder: Path) -> Pieces:
     return pieces
 
 
-def sound_files(folder: Path) -> Sequence[Path]:
+def sound_files(folder: Path) -> list[Path]:
     """Audio files below a folder, in order of their names."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 

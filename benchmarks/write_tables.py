@@ -1,0 +1,99 @@
+"""Write the measured tables into README.md and the weights' card, from the files in benchmarks/results.
+
+    python benchmarks/write_tables.py [--check]
+
+A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between those marks is typed by hand.
+`--check` changes nothing and fails if a table is not what its results say. The results come from:
+
+    streamsep evaluate --data DIR --songs lithium,mdn_funk --json benchmarks/results/quality.json
+    streamsep stream examples/lithium/mix.ogg --stems examples/lithium --realtime --json benchmarks/results/live.json
+    python benchmarks/steps.py --json benchmarks/results/steps.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = ("README.md", "streamsep/weights/live-23-small.md")
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; all columns but the first are numbers."""
+    rule = ["---"] + ["---:"] * (len(heads) - 1)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *rows))
+
+
+def quality(result: dict[str, Any]) -> str:
+    """A row a song and stem."""
+    rows = [
+        [song, stem, *(f"{m[key]:.2f}" for key in ("sdr", "si_sdr", "baseline_sdr", "improvement"))]
+        for song, stems in result["songs"].items()
+        for stem, m in stems.items()
+    ]
+    return table(["song", "stem", "SDR dB", "SI-SDR dB", "best constant gain dB", "gained dB"], rows)
+
+
+def live(result: dict[str, Any]) -> str:
+    """The stems' scores, then latency and step times in a sentence."""
+    rows = [[s["stem"], f"{s['sdr']:.2f}", f"{s['si_sdr']:.2f}", f"{s['baseline']:.2f}"] for s in result["scores"]]
+    times, budget = result["times"], result["budget"]
+    words = (
+        f"Algorithmic latency {budget['algorithmic_ms']:.1f} ms; through the whole live path, queue and device included, "
+        f"{budget['total_ms']:.1f} ms. Step times: p50 {1000 * times['p50']:.2f} ms, p99 {1000 * times['p99']:.2f} ms of a "
+        f"{1000 * result['hop'] / 44100:.2f} ms hop (RTF {times['rtf']:.2f}, executor {result['executor']}), "
+        f"{result['late_hops']} late of {times['steps']} steps."
+    )
+    return table(["stem", "SDR dB", "SI-SDR dB", "best constant gain dB"], rows) + "\n\n" + words
+
+
+def steps(result: dict[str, Any]) -> str:
+    """A row a model and executor, then the machine."""
+    rows = [
+        [r["model"], r["executor"], *(f"{r[key]:.2f}" for key in ("hop_ms", "p50_ms", "p99_ms", "p999_ms", "rtf"))]
+        + [f"{r['late']} of {r['steps']}"]
+        for r in result["rows"]
+    ]
+    heads = ["model", "executor", "hop ms", "p50 ms", "p99 ms", "p99.9 ms", "RTF", "late steps"]
+    machine = result["machine"]
+    return table(heads, rows) + f"\n\nOne core of: {machine['cpu']}; Python {machine['python']}, torch {machine['torch']}."
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"quality": quality, "live": live, "steps": steps}
+
+
+def fill(text: str) -> str:
+    """The page with every marked table written anew."""
+    for name, make in TABLES.items():
+        marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if marked.search(text):
+            body = make(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+            text = marked.sub(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)  # type: ignore[misc]
+    return text
+
+
+def main() -> int:
+    """Write, or check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="fail if a table is stale, change nothing")
+    args = parser.parse_args()
+    stale = []
+    for page in (ROOT / name for name in PAGES):
+        text = page.read_text(encoding="utf-8")
+        if (filled := fill(text)) != text:
+            stale.append(page.name)
+            if not args.check:
+                page.write_text(filled, encoding="utf-8")
+    print(f"{'stale' if args.check else 'written'}: {', '.join(stale) or 'nothing'}")
+    return 1 if args.check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
