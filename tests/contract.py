@@ -217,8 +217,8 @@ def zip_state(function: Callable[[Tensor, Tensor], Tensor], a: State, b: State) 
     return map_state(lambda t: function(t, next(queue)), a)
 
 
-def at_position(state: State, position: int) -> State:
-    """The same young state with its clocks at `position`."""
+def at_position(state: State, position: int | Tensor) -> State:
+    """The same young state with its clocks at `position`, one for all rows or one for each."""
     if isinstance(state, Clock):
         return Clock(state.position + position, state.held)
     if isinstance(state, Tensor):

@@ -26,7 +26,6 @@ from tests.models import tiny
 from tools import compare_streaming_offline as tool
 
 STEMS = ("drums", "bass", "other", "vocals")
-ROOT = Path(__file__).parent.parent
 FRAMES = 5003  # no multiple of a hop
 
 
@@ -126,9 +125,7 @@ def test_a_process_of_its_own_has_its_own_peak(tmp_path: Path, models: Path) -> 
     ballast = np.ones(100 << 20, np.float32)  # 400 MiB here must not count there
     wanted = task(tmp_path, np.ones((100, 2), np.float32), model=str(models / "causal.safetensors"))
     peak = run_apart(wanted).peak_memory
-    own = peak_memory()
-    assert peak is not None and own is not None and ballast.nbytes < own
-    assert 50 << 20 < peak < ballast.nbytes
+    assert peak is not None and 50 << 20 < peak < ballast.nbytes < (peak_memory() or 0)
     assert wanted.stems().any()
 
 
@@ -153,28 +150,6 @@ def test_without_proc_the_peak_is_that_of_getrusage(monkeypatch: pytest.MonkeyPa
     peak = peak_memory()
     monkeypatch.setattr(Path, "read_text", refuse)
     assert peak is not None and (peak_memory() or 0) > 0.9 * peak  # the kernel counts in batches
-
-
-def test_outline_and_spectrogram_show_where_a_tone_is() -> None:
-    time = np.arange(44100) / 44100
-    tone = np.where(time >= 0.5, 0.5 * np.sin(2 * np.pi * 1000 * time), 0)[:, None].repeat(2, 1).astype(np.float32)
-    low, high = pictures.outline(tone)
-    assert len(low) == len(high) == 900
-    assert high[:449].max() == low[:449].min() == 0
-    assert high[-100:].max() == pytest.approx(0.5, rel=1e-3) and low[-100:].min() == pytest.approx(-0.5, rel=1e-3)
-    picture = pictures.spectrogram(tone, 44100)
-    centres = np.geomspace(40, 22050, 161)
-    band = int(picture[:, -10].argmax())
-    assert centres[band] * 0.98 < 1000 < centres[band + 1] * 1.02
-    assert picture[:, :30].max() < 1e-6 * picture.max()
-
-
-def test_a_picture_of_one_sample_silence_and_strange_names(tmp_path: Path) -> None:
-    stems = np.ones((1, 2, 2), np.float32)
-    columns = [Column("one", stems, {"bass": "SDR 3.0 dB"}), Column("$two", 0 * stems)]
-    pictures.draw(columns, ("drums", "bass"), 44100, "曲 $5", tmp_path / "picture")
-    header = (tmp_path / "picture").read_bytes()[:24]
-    assert header.startswith(b"\x89PNG") and int.from_bytes(header[16:20]) > 1000
 
 
 def compare_song(song: Path, models: Path, *arguments: str) -> int:
@@ -315,11 +290,11 @@ def test_without_matplotlib_the_tool_names_the_extra(
 
 def test_help_teaches_without_torch() -> None:
     script = (
-        "import runpy, sys\n"
-        "sys.argv = ['tools/compare_streaming_offline.py', '--help']\n"
+        "import runpy, sys; sys.argv = ['tools/compare_streaming_offline.py', '--help']\n"
         "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "finally: assert 'torch' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    root = Path(tool.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "best gain" in done.stdout and "models pull htdemucs" in done.stdout
