@@ -46,24 +46,25 @@ def live(result: dict[str, Any]) -> str:
     rows = [[s["stem"], f"{s['sdr']:.2f}", f"{s['si_sdr']:.2f}", f"{s['baseline']:.2f}"] for s in result["scores"]]
     times, budget = result["times"], result["budget"]
     words = (
-        f"Algorithmic latency {budget['algorithmic_ms']:.1f} ms; through the whole live path, queue and device included, "
-        f"{budget['total_ms']:.1f} ms. Step times: p50 {1000 * times['p50']:.2f} ms, p99 {1000 * times['p99']:.2f} ms of a "
-        f"{1000 * result['hop'] / 44100:.2f} ms hop (RTF {times['rtf']:.2f}, executor {result['executor']}), "
-        f"{result['late_hops']} late of {times['steps']} steps."
+        f"Algorithmic latency {budget['algorithmic_ms']:.1f} ms; through the whole live path, queue and device "
+        f"included, {budget['total_ms']:.1f} ms. Step times: p50 {1000 * times['p50']:.2f} ms, "
+        f"p99 {1000 * times['p99']:.2f} ms of a {1000 * result['hop'] / 44100:.2f} ms hop (RTF {times['rtf']:.2f}, "
+        f"executor {result['executor']}), {result['late_hops']} late of {times['steps']} steps."
     )
     return table(["stem", "SDR dB", "SI-SDR dB", "best constant gain dB"], rows) + "\n\n" + words
 
 
 def steps(result: dict[str, Any]) -> str:
     """A row a model and executor, then the machine."""
+    keys = ("hop_ms", "p50_ms", "p99_ms", "p999_ms", "rtf")
     rows = [
-        [r["model"], r["executor"], *(f"{r[key]:.2f}" for key in ("hop_ms", "p50_ms", "p99_ms", "p999_ms", "rtf"))]
-        + [f"{r['late']} of {r['steps']}"]
+        [r["model"], r["executor"], *(f"{r[key]:.2f}" for key in keys), f"{r['late']} of {r['steps']}"]
         for r in result["rows"]
     ]
     heads = ["model", "executor", "hop ms", "p50 ms", "p99 ms", "p99.9 ms", "RTF", "late steps"]
     machine = result["machine"]
-    return table(heads, rows) + f"\n\nOne core of: {machine['cpu']}; Python {machine['python']}, torch {machine['torch']}."
+    words = f"One core of: {machine['cpu']}; Python {machine['python']}, torch {machine['torch']}."
+    return table(heads, rows) + "\n\n" + words
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"quality": quality, "live": live, "steps": steps}

@@ -15,6 +15,17 @@ from streamsep.errors import StreamsepError
 T = TypeVar("T")
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """The safe loader, but a key given twice is an error: YAML's last-one-wins hides mistakes."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def load_yaml(cls: type[T], path: str | Path) -> T:
     """Read one YAML file into the dataclass `cls`.
 
@@ -27,14 +38,15 @@ def load_yaml(cls: type[T], path: str | Path) -> T:
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping with the safe loader; an empty file is an empty mapping."""
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except (OSError, UnicodeDecodeError) as error:
         raise StreamsepError(f"cannot read the configuration {path}: {error}") from None
     except yaml.YAMLError as error:
         raise StreamsepError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(data or {}, dict):
+    data = {} if data is None else data
+    if not isinstance(data, dict):
         raise StreamsepError(f"{path} must hold a mapping of keys to values")
-    return data or {}
+    return data
 
 
 def from_dict(cls: type[T], data: Any, where: str = "") -> T:

@@ -8,7 +8,7 @@ import torch
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.registry import build_preset
 from streamsep.models.separator import Separator
-from streamsep.models.streaming import separate_stream
+from streamsep.models.streaming import separate_stream, stream_pieces
 from tests.toys import ToySeparator
 
 
@@ -19,6 +19,21 @@ def test_stems_are_aligned_with_the_mix(length: int, chunk_hops: int) -> None:
     sources = separate_stream(model, mix, chunk_hops, seen.append)
     torch.testing.assert_close(sources, mix[:, None] * model.get_buffer("gains")[:, None, None], rtol=0, atol=0)
     assert seen == sorted(seen) and seen[-1] == length
+
+
+@pytest.mark.parametrize("chunk_hops", [1, 7])
+def test_pieces_give_every_sample_once_and_read_inside_the_song(chunk_hops: int) -> None:
+    mix, reads = torch.randn(1, 2, 1000), list[int]()
+
+    def read(start: int, frames: int) -> torch.Tensor:
+        reads.append(start + frames)
+        assert mix[..., start : start + frames].shape[-1] == frames
+        return mix[..., start : start + frames]
+
+    pieces = list(stream_pieces(ToySeparator(latency=100), read, 1000, chunk_hops))
+    assert [start for start, _ in pieces] == [sum(p.shape[-1] for _, p in pieces[:i]) for i in range(len(pieces))]
+    torch.testing.assert_close(torch.cat([p for _, p in pieces], -1).sum(1), mix, rtol=0, atol=1e-6)
+    assert max(reads) == 1000
 
 
 @pytest.mark.parametrize("latency", [0, 1, 64, 1000])

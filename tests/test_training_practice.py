@@ -119,12 +119,12 @@ def test_overdrive_is_bounded_and_a_room_keeps_what_came_before() -> None:
 
 def test_practice_is_rendered_once_and_joins_the_library(tmp_path: Path, folder: Path) -> None:
     write(tmp_path / "songs" / "one" / "drums.wav", 100)
-    config, options = DataConfig(practice=8 / 60), {"cache": tmp_path / "cache", "quiet": True}
-    library = open_library(tmp_path / "songs", config, instruments=folder, **options)
+    config, cache = DataConfig(practice=8 / 60), tmp_path / "cache"
+    library = open_library(tmp_path / "songs", config, instruments=folder, cache=cache, quiet=True)
     assert {stem: len(clips) for stem, clips in library.extra.items()} == {"drums": 2, "bass": 2, "other": 2}
     assert all(clip.level > 0.01 and clip.length == 4 * RATE for clips in library.extra.values() for clip in clips)
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
-    open_library(tmp_path / "songs", config, instruments=folder, **options)
+    open_library(tmp_path / "songs", config, instruments=folder, cache=cache, quiet=True)
     assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
 
 

@@ -11,7 +11,6 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from streamsep.errors import StreamsepError
@@ -27,7 +26,7 @@ from streamsep.files import (
     staged,
     to_stereo,
 )
-from streamsep.models.apply import apply_model
+from streamsep.models.apply import apply_levelled
 from streamsep.models.streaming import separate_stream
 
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} s of music [{elapsed}<{remaining}]"
@@ -176,7 +175,7 @@ def _separate(job: Job, stereo: Samples, rate: int, progress: Callable[[float], 
         if job.streaming:
             sources = separate_stream(job.model, mix, progress=lambda done: progress(done / own), device=job.device)
         else:
-            sources = _apply_levelled(job, mix)
+            sources = apply_levelled(job.model, mix, device=job.device, **job.offline)
             progress(mix.shape[-1] / own)
     except torch.OutOfMemoryError:
         raise StreamsepError(f"{job.device} has too little memory; try a shorter --segment or --device cpu") from None
@@ -184,14 +183,6 @@ def _separate(job: Job, stereo: Samples, rate: int, progress: Callable[[float], 
         name: resample(stem.numpy(), own, rate, stereo.shape[1])
         for name, stem in zip(job.model.sources, sources[0], strict=True)
     }
-
-
-def _apply_levelled(job: Job, mix: Tensor) -> Tensor:
-    """`apply_model` on the mix brought to zero mean and unit level, as the offline models' own program feeds them."""
-    mid = mix.mean(dim=1)
-    mean, level = mid.mean(), mid.std(correction=0) + 1e-8
-    sources = apply_model(job.model, (mix - mean) / level, device=job.device, **job.offline)
-    return sources.mul_(level).add_(mean)
 
 
 def _follow(bar: tqdm[NoReturn], cancel: threading.Event) -> Callable[[float], None]:

@@ -27,10 +27,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from streamsep.errors import StreamsepError
-from streamsep.evaluation.evaluate import stream_song
 from streamsep.evaluation.metrics import StemTotals
-from streamsep.models.apply import apply_model
+from streamsep.models.apply import apply_levelled
 from streamsep.models.registry import load_model
+from streamsep.models.streaming import stream_pieces
 
 Way = Literal["stream", "full pass", "offline"]
 Waves = NDArray[np.float32]
@@ -138,14 +138,13 @@ def _checksum(model: torch.nn.Module) -> int:
 
 def _stream(model: Any, task: Task, write: Callable[[Tensor], object]) -> None:
     def mix(start: int, frames: int) -> Tensor:
-        inside = max(min(frames, task.frames - start), 0)
-        return F.pad(_read(task.mix, start, inside), (0, frames - inside))
+        return _read(task.mix, start, frames)[None]
 
     rate = model.sample_rate
     bar = tqdm(desc=task.way, total=task.frames / rate, bar_format=_BAR, disable=not task.progress)
     with bar:
-        for _, piece in stream_song(model, mix, task.frames, task.chunk, task.device):
-            write(piece)
+        for _, piece in stream_pieces(model, mix, task.frames, task.chunk, task.device):
+            write(piece[0].cpu())
             bar.update(piece.shape[-1] / rate)
 
 
@@ -159,13 +158,10 @@ def _pass(model: Any, task: Task, write: Callable[[Tensor], object]) -> None:
 
 
 def _offline(model: Any, task: Task, write: Callable[[Tensor], object]) -> None:
-    """Whole song at zero mean and unit level of its mid channel, as the offline models were trained."""
     if task.progress:
         print(f"{task.way}: {task.model}", file=sys.stderr)
     mix = _read(task.mix, 0, task.frames)
-    mean, level = mix.mean(), mix.mean(0).std(correction=0) + 1e-8
-    sources = apply_model(model, (mix[None] - mean) / level, device=task.device, progress=task.progress)
-    write(sources[0].mul_(level).add_(mean))
+    write(apply_levelled(model, mix[None], device=task.device, progress=task.progress)[0])
 
 
 def _warm_up(model: Any, task: Task) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from streamsep.evaluation.metrics import StemTotals
 from streamsep.models.separator import Separator
+from streamsep.models.streaming import stream_pieces
 
 
 class Stems(Protocol):
@@ -24,27 +25,6 @@ class Stems(Protocol):
     def __call__(self, start: int, frames: int) -> Tensor:
         """Stems `[S, C, frames]` from `start` on, silence outside the song."""
         ...
-
-
-def stream_song(
-    model: Separator, mix: Callable[[int, int], Tensor], length: int, chunk: int, device: torch.device | str = "cpu"
-) -> Iterator[tuple[int, Tensor]]:
-    """Yield `(start, sources [S, C, n])` with the model's lag removed, `chunk` hops at a time.
-
-    Args:
-        mix: gives `[C, frames]` from a start on, silence after the end.
-        length: samples of the song.
-        chunk: hops handed to one step.
-    """
-    frames = chunk * model.hop
-    state = model.init_state(1, max_chunk=chunk, device=device)
-    for start in range(0, length + model.latency, frames):
-        sources, state = model.step(mix(start, frames)[None].to(device), state)
-        first = start - model.latency
-        skip = max(-first, 0)
-        piece = sources[0, ..., skip : length - first].float().cpu()
-        if piece.shape[-1]:
-            yield first + skip, piece
 
 
 @torch.inference_mode()
@@ -71,11 +51,10 @@ def evaluate_song(
     totals = {name: StemTotals(frame=model.sample_rate) for name in names}
 
     def mix(start: int, frames: int) -> Tensor:
-        inside = max(min(frames, length - start), 0)
-        heard = stems(start, inside).sum(0) if inside else torch.zeros(2, 0)
-        return torch.nn.functional.pad(heard, (0, frames - inside))
+        return stems(start, frames).sum(0)[None]
 
-    for start, estimate in stream_song(model, mix, length, chunk, device):
+    for start, piece in stream_pieces(model, mix, length, chunk, device):
+        estimate = piece[0].float().cpu()
         truth = stems(start, estimate.shape[-1])
         for index, total in enumerate(totals.values()):
             total.update(truth[index], estimate[index], truth.sum(0))

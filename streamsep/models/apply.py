@@ -222,3 +222,10 @@ def _progress_bar(passes: list[Pass], length: int) -> tqdm[Any]:
     layout = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s of audio [{elapsed}<{remaining}]"
     scale = 1 / passes[0].model.sample_rate
     return tqdm(total=samples, unit_scale=scale, bar_format=layout, disable=not passes[0].options.progress)
+
+
+def apply_levelled(model: HTDemucs | BagOfModels, mix: Tensor, **options: Any) -> Tensor:
+    """`apply_model` on a song `[1, C, T]` at zero mean and unit level of its mid channel, as in training."""
+    mid = mix.mean(dim=1)
+    mean, level = mid.mean(), mid.std(correction=0) + 1e-8
+    return apply_model(model, (mix - mean) / level, **options).mul_(level).add_(mean)

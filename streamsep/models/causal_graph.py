@@ -121,7 +121,7 @@ def export_network(model: CausalHTDemucs) -> bytes:
     """
     state = model.init_state(1, 1)
     inputs = _inputs(model, model.listen(torch.zeros(1, model.config.audio_channels, model.hop), state)[0], state)
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()  # the exporter declares a path, and takes a file as well
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of itself
         try:
@@ -185,7 +185,7 @@ class GraphStep:
         _write_all(s.transformer.rings, tick, rest)
         transformer = TransformerState(clock, s.transformer.rings, late)
         sources, voice = model.speak(mask, wave, heard, s.istft)
-        return sources, CausalState(*ears, *(spectrogram, waveform, transformer, voice))
+        return sources, CausalState(*(*ears, spectrogram, waveform, transformer, voice))
 
 
 def _write_all(rings: tuple[KV, ...], tick: Tick, fresh: list[Tensor]) -> None:

@@ -125,7 +125,7 @@ class CausalHTDemucs(nn.Module):
         heard, ears = self.listen(mix, s)
         mask, wave, minds = self.network(heard, s)
         sources, voice = self.speak(mask, wave, heard, s.istft)
-        return sources, None if state is None else CausalState(*ears, *minds, voice)
+        return sources, None if state is None else CausalState(*(*ears, *minds, voice))
 
     def listen(self, mix: Tensor, s: CausalState) -> tuple[Heard, tuple[Any, ...]]:
         """What the networks are given, and the states of level, dry line, STFT and delayed spectrum."""

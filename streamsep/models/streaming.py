@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from streamsep.models.separator import Separator
 
+Read = Callable[[int, int], Tensor]
+
 
 @torch.inference_mode()
+def stream_pieces(
+    model: Separator, read: Read, length: int, chunk_hops: int = 64, device: torch.device | str | None = None
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield `(start, sources [B, S, 2, n])`, aligned with the song: the model's latency is taken out.
+
+    Memory is that of one chunk. Silence is fed after the end, for the latency and up to a whole hop.
+
+    Args:
+        read: gives `mix [B, 2, frames]` at `model.sample_rate` from a start on, always inside the song.
+        length: samples of the song.
+        chunk_hops: hops handed to one step; a longer chunk is quicker, the result is the same.
+        device: where the model is.
+
+    Raises:
+        ValueError: `chunk_hops` is below 1.
+    """
+    if chunk_hops < 1:
+        raise ValueError(f"a chunk has at least one hop, got {chunk_hops}")
+    hops = -(-(length + model.latency) // model.hop)
+    state = None
+    for first in range(0, hops, chunk_hops):
+        begin, end = first * model.hop, min(first + chunk_hops, hops) * model.hop
+        inside = read(min(begin, length), max(min(end, length) - begin, 0)).to(device)
+        mix = torch.nn.functional.pad(inside, (0, end - begin - inside.shape[-1]))
+        if state is None:
+            state = model.init_state(mix.shape[0], min(chunk_hops, hops), device=device, dtype=mix.dtype)
+        sources, state = model.step(mix, state)
+        at = begin - model.latency
+        piece = sources[..., max(0, -at) : max(0, length - at)]
+        if piece.shape[-1]:
+            yield max(0, at), piece
+
+
 def separate_stream(
     model: Separator,
     mix: Tensor,
@@ -18,14 +53,11 @@ def separate_stream(
     progress: Callable[[int], None] | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Separate `mix [B, 2, T]` into `sources [B, S, 2, T]`, aligned with it: the model's latency is taken out.
-
-    Silence is fed for the latency and up to a whole hop. Memory beside input and output is that of one chunk.
+    """Separate `mix [B, 2, T]` into `sources [B, S, 2, T]`, aligned with it; see `stream_pieces`.
 
     Args:
         mix: samples at `model.sample_rate`.
-        chunk_hops: hops handed to one step; a longer chunk is quicker, the result is the same.
-        progress: called after each step with the number of input samples done, T at the end.
+        progress: called after each piece with the number of output samples done, T at the end.
         device: where the model is; the result comes back to where `mix` is.
 
     Raises:
@@ -33,24 +65,12 @@ def separate_stream(
     """
     if mix.dim() != 3 or mix.shape[1] != 2:
         raise ValueError(f"expected a mix [B, 2, T], got {list(mix.shape)}")
-    if chunk_hops < 1:
-        raise ValueError(f"a chunk has at least one hop, got {chunk_hops}")
     batch, channels, length = mix.shape
     sources = mix.new_empty(batch, len(model.sources), channels, length)
-    hops = -(-(length + model.latency) // model.hop)
-    state = model.init_state(batch, max(1, min(chunk_hops, hops)), device=device, dtype=mix.dtype)
-    for first in range(0, hops, chunk_hops):
-        begin, end = first * model.hop, min(first + chunk_hops, hops) * model.hop
-        chunk, state = model.step(_cut(mix, begin, end).to(device), state)
-        at = begin - model.latency
-        kept = chunk[..., max(0, -at) : max(0, length - at)]
-        sources[..., max(0, at) : max(0, at) + kept.shape[-1]] = kept
+    pieces = stream_pieces(model, lambda start, frames: mix[..., start : start + frames], length, chunk_hops, device)
+    for start, piece in pieces:
+        stop = start + piece.shape[-1]
+        sources[..., start:stop] = piece
         if progress is not None:
-            progress(min(end, length))
+            progress(stop)
     return sources
-
-
-def _cut(mix: Tensor, begin: int, end: int) -> Tensor:
-    """`mix[..., begin:end]`, with silence past its end."""
-    piece = mix[..., begin:end]
-    return torch.nn.functional.pad(piece, (0, end - begin - piece.shape[-1]))

@@ -1,0 +1,91 @@
+"""The weights that ship: late by what they declare, as good as the published tables say, and honest about it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from streamsep.evaluation.metrics import StemTotals
+from streamsep.files import read_audio
+from streamsep.models.checkpoint import read_record
+from streamsep.models.registry import load_model, weights_folder
+from streamsep.models.separator import Separator
+from streamsep.models.streaming import separate_stream
+
+ROOT = Path(__file__).parent.parent
+NAME = "live-23-small"
+EXAMPLE = ROOT / "examples" / "lithium"
+
+
+@pytest.fixture(scope="module")
+def song() -> dict[str, Tensor]:
+    """The example clip and its true stems, `[2, T]` each."""
+    return {name: torch.from_numpy(read_audio(EXAMPLE / f"{name}.ogg")[0]) for name in ("mix", *stems())}
+
+
+@pytest.fixture(scope="module")
+def separated(song: dict[str, Tensor]) -> Tensor:
+    """The clip through the shipped model as a stream, `[S, 2, T]`, lag removed."""
+    model = load_model(NAME)
+    assert isinstance(model, Separator)
+    return separate_stream(model, song["mix"][None])[0]
+
+
+def stems() -> tuple[str, ...]:
+    return ("drums", "bass", "other", "vocals")
+
+
+def published() -> dict[str, dict[str, float]]:
+    results = json.loads((ROOT / "benchmarks" / "results" / "live.json").read_text(encoding="utf-8"))
+    return {score["stem"]: score for score in results["scores"]}
+
+
+@pytest.mark.parametrize("index", range(4), ids=stems())
+def test_as_good_as_published(song: dict[str, Tensor], separated: Tensor, index: int) -> None:
+    total = StemTotals()
+    total.update(song[stems()[index]], separated[index], song["mix"])
+    score = published()[stems()[index]]
+    assert total.sdr == pytest.approx(score["sdr"], abs=0.05)
+    assert total.baseline == pytest.approx(score["baseline"], abs=0.05)
+
+
+@pytest.mark.parametrize("index", range(4), ids=stems())
+def test_lag_is_the_declared_one(song: dict[str, Tensor], separated: Tensor, index: int) -> None:
+    """The cross-correlation of a separated stem with its truth peaks at zero once the declared lag is out.
+
+    Give or take a sample: the peak of a bass line is flat, a thousandth of a percent over five samples.
+    """
+    truth, estimate = (x.double().sum(0).numpy() for x in (song[stems()[index]], separated[index]))
+    size = 2 ** int(np.ceil(np.log2(2 * len(truth))))
+    correlation = np.fft.irfft(np.fft.rfft(estimate, size) * np.conj(np.fft.rfft(truth, size)))
+    peak = int(np.argmax(correlation))
+    assert min(peak, size - peak) <= 1
+
+
+def test_stems_sum_to_the_song(song: dict[str, Tensor], separated: Tensor) -> None:
+    torch.testing.assert_close(separated.sum(0), song["mix"], rtol=0, atol=1e-4)
+
+
+def test_record_is_honest() -> None:
+    record = read_record(weights_folder() / f"{NAME}.safetensors")
+    training = record["training"]
+    assert not set(training["songs"]) & {"lithium", "mdn_funk"}
+    assert set(training["validation_songs"]) == {"lithium", "mdn_funk"}
+    assert training["steps"] > 0 and record["licence"]
+
+
+def test_weights_stay_small() -> None:
+    assert sum(path.stat().st_size for path in weights_folder().iterdir()) < 12e6
+
+
+def test_published_tables_are_what_the_results_say() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "write_tables.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
