@@ -52,6 +52,14 @@ def test_totals_do_not_depend_on_the_pieces() -> None:
         assert getattr(pieces, name) == pytest.approx(getattr(whole, name), rel=1e-9)
 
 
+def test_a_stem_under_coding_noise_does_not_sound() -> None:
+    mix = torch.randn(2, 1000)
+    for gain, heard in ((0.02, True), (0.005, False)):
+        total = StemTotals()
+        total.update(gain * mix, mix, mix)
+        assert total.sounds is heard
+
+
 def test_median_skips_silent_frames() -> None:
     frame = 44100
     reference = torch.cat([S, 0 * S, S, S], 1)

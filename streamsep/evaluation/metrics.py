@@ -85,6 +85,11 @@ class StemTotals:
                 self._open = (0, 0.0, 0.0)
 
     @property
+    def sounds(self) -> bool:
+        """Whether the stem is above -40 dB of the mixture: below, its SDR tells of coding noise and luck."""
+        return self.reference > 1e-4 * self._mix
+
+    @property
     def sdr(self) -> float:
         """SDR in dB."""
         return _decibels(self.reference, self.error)

@@ -57,7 +57,7 @@ def validate(
             estimate = model(truth.sum(0)[None].to(device))[0].float().cpu()
             _add(totals, truth, estimate, latency, round(warm * RATE))
         for stem, total in totals.items():
-            if total.reference > 0:
+            if total.sounds:
                 sdr.setdefault(stem, []).append(total.sdr)
                 gains.setdefault(stem, []).append(total.sdr - total.baseline)
     return Score(_means(sdr), _means(gains))
