@@ -21,10 +21,10 @@ demo: $(VENV)/.streamsep
 	$(BIN)/streamsep stream $(EXAMPLE)/mix.ogg -o demo --stems $(EXAMPLE)
 
 test: lint ffmpeg
-	STREAMSEP_REQUIRE_REFERENCE=1 $(BIN)/python -m pytest
+	STREAMSEP_REQUIRE_REFERENCE=1 $(BIN)/python -m pytest -n auto
 
 check: lint
-	STREAMSEP_REQUIRE_REFERENCE=1 $(BIN)/python -m pytest -m "not slow and not gpu and not audio"
+	STREAMSEP_REQUIRE_REFERENCE=1 $(BIN)/python -m pytest -n auto -m "not slow and not gpu and not audio"
 
 lint: $(VENV)/.streamsep-test
 	$(BIN)/ruff check .

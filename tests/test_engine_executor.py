@@ -92,7 +92,7 @@ def test_kill_switch_runs_without_a_graph(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_names_and_devices_are_checked() -> None:
-    with pytest.raises(StreamsepError, match=f"choose auto or one of {', '.join(sorted(EXECUTORS))}"):
+    with pytest.raises(StreamsepError, match=f"choose one of auto, {', '.join(sorted(EXECUTORS))}"):
         make_executor("quick", DelaySplit())
     with pytest.raises(StreamsepError, match="--executor eager"):
         make_executor("cuda-graph", DelaySplit(), device="cpu")

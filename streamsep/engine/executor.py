@@ -199,7 +199,7 @@ def make_executor(
     if name == "auto":
         name = best_executor(model, batch, torch.device(device))
     if name not in EXECUTORS:
-        raise StreamsepError(f"unknown executor {name!r}; choose auto or one of {', '.join(sorted(EXECUTORS))}")
+        raise StreamsepError(f"unknown executor {name!r}; choose one of auto, {', '.join(sorted(EXECUTORS))}")
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise StreamsepError("there is no CUDA device on this machine; use --device cpu")
     if name == "cuda-graph" and torch.device(device).type != "cuda":
