@@ -6,7 +6,8 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
 `--check` changes nothing and fails if a table is not what its results say. The results come from:
 
     streamsep evaluate --data DIR --songs lithium,mdn_funk --json benchmarks/results/quality.json
-    streamsep stream examples/lithium/mix.ogg --stems examples/lithium --realtime --json benchmarks/results/live.json
+    streamsep stream examples/lithium/mix.ogg --stems examples/lithium --json benchmarks/results/live.json
+    the same with --realtime --json benchmarks/results/realtime.json
     python benchmarks/steps.py --json benchmarks/results/steps.json
 """
 
@@ -67,7 +68,23 @@ def steps(result: dict[str, Any]) -> str:
     return table(heads, rows) + "\n\n" + words
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"quality": quality, "live": live, "steps": steps}
+def realtime(result: dict[str, Any]) -> str:
+    """What a run against the clock met, in a sentence."""
+    times, hops = result["times"], round(result["seconds"] * 44100 / result["hop"])
+    return (
+        f"{result['late_hops']} of {hops} hops were late, heard as {result['fades']} fades to the mix; step times p50 "
+        f"{1000 * times['p50']:.2f} ms, p99 {1000 * times['p99']:.2f} ms, p99.9 {1000 * times['p999']:.2f} ms; "
+        f"end to end {result['budget']['total_ms']:.1f} ms, queue and device included; {result['xruns']} times the "
+        f"machine itself woke the clock a block late."
+    )
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "quality": quality,
+    "live": live,
+    "realtime": realtime,
+    "steps": steps,
+}
 
 
 def fill(text: str) -> str:

@@ -33,6 +33,8 @@ _FROM_OGG = [0, 2, 1, 5, 3, 4]
 _DOWNMIX = np.array([[1, 0, 0.5**0.5, 0, 0.5**0.5, 0], [0, 1, 0.5**0.5, 0, 0, 0.5**0.5]], dtype=np.float32)
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _PCM = {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"}
+_RATES = (1000, 768_000)  # beyond these a header is more likely wrong than right
+_FLAC_LIMIT = 655_350
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,24 @@ class Codec:
         if not 32 <= self.bitrate <= 320:
             raise StreamsepError(f"an mp3 has 32 to 320 kbit/s; {self.bitrate} is outside")
 
+    def check_rate(self, rate: int) -> None:
+        """Raise StreamsepError where the format cannot hold sound at `rate` Hz."""
+        if self.format == "flac" and rate > _FLAC_LIMIT:
+            raise StreamsepError(f"flac goes up to {_FLAC_LIMIT} Hz and the song has {rate} Hz; choose wav")
+
 
 def read_audio(path: str | Path) -> tuple[Samples, int]:
     """Read a whole file: (samples `[C, T]` as float32, rate in Hz). 5.1 comes in the order FL FR FC LFE BL BR.
 
     Raises:
-        StreamsepError: no such file, a folder, unreadable, empty, no sound in it, or a format that is not understood.
+        StreamsepError: no such file, a folder, unreadable, empty, no sound in it, a rate outside 1 to 768 kHz, or a
+            format that is not understood.
     """
     path = Path(path)
-    _refuse_unreadable(path)
+    check_readable(path)
     try:
-        with soundfile.SoundFile(path) as file:
+        # As bytes: a name need not be UTF-8.
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
             reorder = file.format == "OGG" and file.channels == 6
     except soundfile.LibsndfileError:
@@ -73,6 +82,8 @@ def read_audio(path: str | Path) -> tuple[Samples, int]:
         reorder = False
     if not len(samples):
         raise StreamsepError(f"{path} holds no sound; choose another file")
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise StreamsepError(f"{path} claims {rate} Hz; choose a file of {_RATES[0]} to {_RATES[1]} Hz")
     if reorder:
         samples = samples[:, _FROM_OGG]
     return np.ascontiguousarray(samples.T, dtype=np.float32), int(rate)
@@ -97,7 +108,7 @@ def encode(path: Path, samples: Samples, rate: int, codec: Codec) -> None:
         allowed = max((r for r in _MP3_RATES if r <= rate), default=_MP3_RATES[0])
         samples, rate = resample(samples, rate, allowed), allowed
         extra |= {"bitrate_mode": "CONSTANT", "compression_level": _compression(codec.bitrate, rate)}
-    soundfile.write(path, samples.T, rate, format=codec.format.upper(), **extra)
+    soundfile.write(os.fsencode(path), samples.T, rate, format=codec.format.upper(), **extra)
 
 
 def _compression(bitrate: int, rate: int) -> float:
@@ -107,15 +118,21 @@ def _compression(bitrate: int, rate: int) -> float:
 
 
 @contextlib.contextmanager
-def staged(paths: Sequence[Path]) -> Iterator[list[Path]]:
+def staged(paths: Sequence[Path], cure: str = "choose another folder with -o") -> Iterator[list[Path]]:
     """Make empty files beside `paths`, renamed to them when the block succeeds and removed when it does not.
 
+    Args:
+        paths: the files to be.
+        cure: end of the error's sentence.
+
     Raises:
-        StreamsepError: a folder cannot be made or written, or the disk is full.
+        StreamsepError: a folder cannot be made or written, one of `paths` is a folder, or the disk is full.
     """
     temporary = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in paths]
     try:
         for path in paths:
+            if path.is_dir():
+                raise StreamsepError(f"{path} is a folder, and a file is to be written there; {cure}")
             path.parent.mkdir(parents=True, exist_ok=True)
         for source in temporary:
             source.touch()
@@ -126,11 +143,23 @@ def staged(paths: Sequence[Path]) -> Iterator[list[Path]]:
         # libsndfile does not tell what the system said; a full disk is what is left once the files are made.
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else "is the disk full?"
         folder = paths[0].parent
-        raise StreamsepError(f"cannot write into {folder} ({reason}); choose another folder with -o") from None
+        raise StreamsepError(f"cannot write into {folder} ({reason}); {cure}") from None
     finally:
         for source in temporary:
             with contextlib.suppress(OSError):
                 source.unlink()
+
+
+def real_path(path: Path) -> Path:
+    """The absolute path behind all symbolic links.
+
+    Raises:
+        StreamsepError: the links run in a circle, or the name is none that a file can have.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        raise StreamsepError(f"the path {path} leads nowhere (a circle of links?); check it") from None
 
 
 def resample(samples: Samples, source: int, target: int, frames: int | None = None) -> Samples:
@@ -175,7 +204,8 @@ def prevent_clipping(samples: Samples, mode: ClipMode) -> Samples:
             return samples
 
 
-def _refuse_unreadable(path: Path) -> None:
+def check_readable(path: Path) -> None:
+    """Raise StreamsepError where there is no file to read at `path`, a folder, or nothing in it."""
     try:
         if stat.S_ISDIR(path.stat().st_mode):
             raise StreamsepError(f"{path} is a folder; name the sound files in it")
@@ -183,6 +213,8 @@ def _refuse_unreadable(path: Path) -> None:
             empty = not file.read(1)
     except FileNotFoundError:
         raise StreamsepError(f"there is no file {path}; check the path") from None
+    except ValueError:
+        raise StreamsepError(f"{str(path)!r} is no name that a file can have; check the path") from None
     except OSError as error:
         raise StreamsepError(f"cannot read {path} ({error.strerror}); check the path and its permissions") from None
     if empty:

@@ -28,10 +28,18 @@ def tiny_config(lookahead: int = 0, complex_mask: bool = True, mix_consistency: 
 
 
 def wake(model: CausalHTDemucs) -> CausalHTDemucs:
-    """Give the silent last convolutions random weights, so that both branches are heard."""
+    """Give the silent last convolutions random weights, so that both branches are heard, and sharpen the attention.
+
+    Fresh attention is nearly flat: it would answer alike whatever the positions of its queries.
+    """
     torch.manual_seed(3)
     for branch in (model.spectrogram, model.waveform):
         nn.init.normal_(branch.last.weight, std=0.1)
+    with torch.no_grad():
+        for layer in model.transformer.layers:
+            for attention in [*layer.selves, *layer.crosses]:
+                attention.queries.weight.mul_(4)
+                attention.keys_values.weight.mul_(4)
     return model.eval()
 
 

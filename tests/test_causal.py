@@ -29,6 +29,18 @@ def test_law_of_the_whole_model(lookahead: int, complex_mask: bool) -> None:
     verify_contract(case_of(tiny(lookahead, complex_mask)))
 
 
+@pytest.mark.parametrize("lookahead", [0, 2])
+def test_law_and_reach_of_the_transformer(lookahead: int) -> None:
+    """Each layer looks back twice, on itself and across; only the first looks ahead, and so reaches from later."""
+    transformer = tiny(lookahead).transformer
+    context, layers = transformer.context, len(transformer.layers)
+
+    def make(batch: int, frames: int) -> tuple[Tensor, Tensor]:
+        return torch.randn(batch, 8, 2, frames), torch.randn(batch, 8, frames)
+
+    verify_contract(Case(transformer, make, 22, reach=1 + lookahead + layers * 2 * (context - 1), name="transformer"))
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_law_of_small_presets(name: str) -> None:
     verify_contract(case_of(preset(name), 6, name))
@@ -75,6 +87,59 @@ def test_impulse_comes_out_exactly_late(name: str) -> None:
     wanted = torch.zeros_like(x)
     wanted[..., at + model.latency] = 1
     torch.testing.assert_close(y[0], wanted.expand_as(y[0]), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("complex_mask", [True, False])
+def test_masks_keep_left_and_right(complex_mask: bool) -> None:
+    """A mask of one on the left and of nothing on the right lets the left through, whole, and silences the right."""
+    model = identity(tiny(complex_mask=complex_mask))
+    parts = 2 if complex_mask else 1
+    with torch.no_grad():
+        model.spectrogram.output_bias.view(len(model.sources), 2, parts)[:, 1] = 0
+        x = 0.1 * torch.randn(1, 2, 12 * model.hop)
+        y = model(x)[..., model.latency :]
+    left = x[:, None, 0, : -model.latency].expand_as(y[:, :, 0])
+    torch.testing.assert_close(y[:, :, 0], left, rtol=0, atol=1e-5)
+    assert y[:, :, 1].abs().max() == 0
+
+
+@pytest.mark.parametrize("complex_mask", [True, False])
+def test_nyquist_takes_the_mask_of_its_neighbour(complex_mask: bool) -> None:
+    model, parts = tiny(complex_mask=complex_mask), 2 if complex_mask else 1
+    mask = torch.randn(1, 4 * 2 * parts, 32, 3)
+    met = model._masked(mask, torch.ones(1, 2, 33, 3, dtype=torch.complex64))
+    assert torch.equal(met[:, :, :, :-1].real, mask.view(1, 4, 2, parts, 32, 3)[:, :, :, 0])
+    assert torch.equal(met[:, :, :, -1], met[:, :, :, -2])
+
+
+@pytest.mark.parametrize("compression", [0.3, 0.5])
+def test_features_are_compressed(compression: float) -> None:
+    """Parts and magnitude of a spectrum whose magnitudes are raised to the exponent, phases kept."""
+    model = CausalHTDemucs(replace(tiny_config(), compression=compression))
+    size, phase = 1 + 10 * torch.rand(1, 2, 33, 3), 6 * torch.rand(1, 2, 33, 3)
+    squeezed = torch.polar(size**compression, phase)[:, :, :-1]
+    wanted = torch.stack([squeezed.real, squeezed.imag, squeezed.abs()], 2).flatten(1, 2)
+    torch.testing.assert_close(model._features(torch.polar(size, phase)), wanted, rtol=0, atol=1e-3)
+
+
+def test_every_skip_is_heard() -> None:
+    model = tiny()
+    for branch, shape in ((model.spectrogram, (1, 6, 32, 4)), (model.waveform, (1, 2, 4 * model.hop))):
+        deep, skips, _ = branch.encode(torch.randn(shape), None)
+        skips = [skip.detach().requires_grad_() for skip in skips]
+        out, _ = branch.decode(deep.detach(), skips, None)
+        for gradient in torch.autograd.grad(out.square().sum(), skips):
+            assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("lookahead", [0, 1])
+@pytest.mark.parametrize("complex_mask", [True, False])
+def test_every_parameter_learns(lookahead: int, complex_mask: bool) -> None:
+    model = tiny(lookahead, complex_mask)
+    sources = model(0.1 * torch.randn(1, 2, 12 * model.hop))
+    (sources - 0.1 * torch.randn_like(sources)).square().sum().backward()
+    deaf = [name for name, p in model.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
+    assert not deaf
 
 
 def test_wrong_lag_is_caught() -> None:

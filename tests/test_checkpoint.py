@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -210,3 +211,44 @@ def test_unusable_device_is_one_sentence(saved: Path) -> None:
     for device in ("nonsense", "cuda:99"):
         with pytest.raises(StreamsepError, match=f"device {device} cannot be used"):
             load_checkpoint(saved, device)
+
+
+def _set(config: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for key in parents:
+        config = config[key]
+    config[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *(("sources", value) for value in ([], ["a", "a", "b", "c"], ["../x", "b"], ["", "b"], ["a/b"], ["\u00e4"])),
+        *(("hop", 0), ("window", -64), ("lookahead", -1), ("sample_rate", 0), ("level_seconds", 0.0)),
+        *(("level_seconds", float("nan")), ("audio_channels", 0), ("compression", 0.0)),
+        *(("transformer.heads", 0), ("transformer.dim", 0), ("transformer.dim", 1 << 20), ("transformer.layers", -1)),
+        *(("transformer.context", 1e9), ("transformer.context", float("inf")), ("transformer.expansion", -1.0)),
+        *(("waveform.dconv_compress", 0), ("waveform.channels", [0, 8]), ("waveform.strides", [-4, -4])),
+        *(("waveform.channels", []), ("spectrogram.strides", [0, 4]), ("spectrogram.dconv_depth", -1)),
+    ],
+)
+def test_absurd_numbers_are_one_sentence(saved: Path, path: str, value: Any) -> None:
+    record = read_record(saved)
+    _set(record["config"], path, value)
+    edit_record(saved, config=record["config"], sources=record["config"]["sources"])
+    with pytest.raises(StreamsepError, match=r"model\.json") as caught:
+        load_checkpoint(saved)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"sources": value} for value in ((), ("a", "A"), ("a/b",), ("",))),
+        *({"heads": 0}, {"sample_rate": 0}, {"segment": float("nan")}, {"segment": float("inf")}, {"depth": 100}),
+        *({"channels": 1 << 20}, {"nfft": 0}, {"hidden_scale": -1.0}, {"dconv_compress": 0}, {"bottom_channels": -8}),
+    ],
+)
+def test_an_offline_configuration_has_bounds(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        dataclasses.replace(OFFLINE, **changes)

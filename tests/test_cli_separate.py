@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -244,9 +246,37 @@ def test_samples_that_are_not_finite_count_as_silence(tmp_path: Path, capsys: py
     assert "10 samples are not finite" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.usefixtures("toy")
+def test_absurd_amplitudes_are_limited(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = tones(44100, 0.2, 300, 400)
+    samples[:, 4410:4420] = np.float32(1e29)
+    soundfile.write(tmp_path / "song.wav", samples.T, 44100, subtype="FLOAT")
+    assert separate(tmp_path / "song.wav", "-o", tmp_path, "--float32", "--clip-mode", "none") == 0
+    check_stems(tmp_path / "live-23-small" / "song", samples.clip(-64, 64), 44100, 1e-5)
+    assert "10 samples are far over full scale" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_name_that_is_no_text_is_a_name(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"so\xffng.wav")
+    samples = song(tmp_path / "song.wav")
+    (tmp_path / "song.wav").rename(path)
+    assert separate(path, "-o", tmp_path) == 0
+    check_stems(tmp_path / "live-23-small" / path.stem, samples, 44100, 5e-4)
+
+
+@pytest.mark.parametrize("flags", [["-j", "x"], ["-j", "0"]])
+def test_a_wrong_number_of_jobs_is_told_in_words(capsys: pytest.CaptureFixture[str], flags: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        separate("song.wav", *flags)
+    assert "positive_int" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("jobs", "number", "code"), [("1", signal.SIGINT, 130), ("1", signal.SIGTERM, 143), ("2", signal.SIGINT, 130)]
+)
 def test_an_interrupt_leaves_no_halves(
-    tmp_path: Path, toy: ToySeparator, monkeypatch: pytest.MonkeyPatch, jobs: str
+    tmp_path: Path, toy: ToySeparator, monkeypatch: pytest.MonkeyPatch, jobs: str, number: signal.Signals, code: int
 ) -> None:
     song(tmp_path / "song.wav"), song(tmp_path / "next.wav")
     folder = tmp_path / "live-23-small" / "song"
@@ -257,12 +287,14 @@ def test_an_interrupt_leaves_no_halves(
     def step(mix: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         nonlocal steps
         steps += 1
-        if steps == 3:
+        if steps == 3 and jobs == "1":
+            signal.raise_signal(number)
+        elif steps == 3:
             raise KeyboardInterrupt
         return ToySeparator.step(toy, mix, state)
 
     monkeypatch.setattr(toy, "step", step)
-    assert separate(tmp_path / "song.wav", tmp_path / "next.wav", "-o", tmp_path, "-j", jobs) == 130
+    assert separate(tmp_path / "song.wav", tmp_path / "next.wav", "-o", tmp_path, "-j", jobs) == code
     assert (folder / "bass.wav").read_text() == "old"
     assert [path.name for path in folder.iterdir()] == ["bass.wav"]
 
@@ -285,6 +317,9 @@ def test_a_second_run_replaces_the_first(tmp_path: Path) -> None:
         (["--two-stems", "piano"], "no stem 'piano'; choose --two-stems drums, bass, other, vocals"),
         (["--filename", "{artist}/{stem}.wav"], "its fields are {track}, {trackext}, {stem}, {ext}"),
         (["--filename", "{track}.{ext}"], "would be written twice"),
+        (["--filename", "{track}/{stem:>99999999999}.{ext}"], "is not a template"),
+        (["--filename", "{track.__class__}/{stem}.{ext}"], "is not a template"),
+        (["--filename", "{track}/{stem"], "is not a template"),
         (["-d", "warp"], "device 'warp' is not usable on this machine; choose --device cpu"),
         (["--flac", "--float32"], "flac holds 16 or 24 bits"),
         (["--mp3", "--mp3-bitrate", "7"], "32 to 320 kbit/s"),
@@ -335,3 +370,24 @@ def test_wrong_usage_is_argparses(capsys: pytest.CaptureFixture[str], flags: lis
     with pytest.raises(SystemExit) as exit_info:
         separate(*(["song.wav", *flags] if flags else []))
     assert exit_info.value.code == 2 and "usage: streamsep separate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("segment", ["nan", "inf", "0"])
+def test_a_segment_is_a_number_of_seconds(
+    tmp_path: Path, offline: tuple[HTDemucs, Path], capsys: pytest.CaptureFixture[str], segment: str
+) -> None:
+    song(tmp_path / "song.wav")
+    assert separate(tmp_path / "song.wav", "-o", tmp_path, "-n", offline[1], "--segment", segment) == 1
+    assert "segment must be a number of seconds above 0" in capsys.readouterr().err
+
+
+def test_an_empty_model_name_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    song(tmp_path / "song.wav")
+    assert separate(tmp_path / "song.wav", "-n", "") == 1
+    assert "there is no model or file ''" in capsys.readouterr().err
+
+
+def test_a_circle_of_links_is_no_song(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "song.wav").symlink_to(tmp_path / "song.wav")
+    assert separate(tmp_path / "song.wav", "-o", tmp_path / "out") == 1
+    assert "leads nowhere" in capsys.readouterr().err

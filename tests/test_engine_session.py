@@ -10,7 +10,7 @@ from torch import Tensor
 
 from streamsep.engine.executor import StaticExecutor, make_executor
 from streamsep.engine.session import INPUT_LIMIT, Session
-from tests.engine_toys import DelaySplit, Fir, run_steps
+from tests.engine_toys import DelaySplit, Fir, PastState, run_steps
 from tests.models import tiny
 
 HOP = 8
@@ -148,6 +148,25 @@ def test_a_row_gone_non_finite_is_silenced_and_comes_back() -> None:
     torch.testing.assert_close(output[1], expected[1])
     torch.testing.assert_close(output[0, ..., 25:], expected[0, ..., 25:])
     assert session.recoveries == 1
+
+
+class Hiccup(DelaySplit):
+    """Answers nonsense to a chunk that exceeds 10."""
+
+    def step(self, mix: Tensor, state: PastState) -> tuple[Tensor, PastState]:
+        sources, state = super().step(mix, state)
+        return (sources * float("nan") if mix.max() > 10 else sources), state
+
+
+def test_the_seams_of_a_recovery_fade() -> None:
+    """What sounded before the silence dies away, and what follows it comes in."""
+    session, ones = make_session(Hiccup(HOP, latency=0), fade=4), torch.ones(1, 2, HOP)
+    session.process(ones)
+    broken = session.process(20 * ones).sum(dim=1)[0, 0].clone()
+    after = session.process(ones).sum(dim=1)[0, 0]
+    assert session.recoveries == 1
+    torch.testing.assert_close(broken, torch.tensor([0.75, 0.5, 0.25, 0, 0, 0, 0, 0]))
+    torch.testing.assert_close(after, torch.tensor([0.25, 0.5, 0.75, 1, 1, 1, 1, 1]))
 
 
 @pytest.mark.parametrize("executor", ["eager", "static"])

@@ -221,3 +221,15 @@ def test_clip_modes() -> None:
     for mode in ("rescale", "clamp", "none"):
         assert np.array_equal(prevent_clipping(soft, mode), soft)
     assert prevent_clipping(np.zeros((2, 0), dtype=np.float32), "rescale").shape == (2, 0)
+
+
+@pytest.mark.parametrize("rate", [999, 800_000])
+def test_rates_beyond_all_sound_are_refused(tmp_path: Path, rate: int) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros((100, 2)), rate)
+    with pytest.raises(StreamsepError, match=f"claims {rate} Hz"):
+        read_audio(tmp_path / "a.wav")
+
+
+def test_a_name_that_no_file_can_have_is_one_sentence() -> None:
+    with pytest.raises(StreamsepError, match="no name that a file can have"):
+        read_audio("a\0b.wav")

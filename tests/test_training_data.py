@@ -82,8 +82,6 @@ def test_musdb_layout_gives_the_training_part_and_finds_validation_in_the_test_p
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (DataConfig(validation=("nowhere",)), "nowhere"),
-        (DataConfig(joined={"nowhere": ("bass", "other")}), "nowhere"),
         (DataConfig(joined={"one": ("bass", "flute")}), "one"),
         (DataConfig(exclude=("one",)), "excluded"),
     ],
@@ -94,6 +92,21 @@ def test_wrong_names_are_errors(tmp_path: Path, config: DataConfig, message: str
         open_library(tmp_path / "data", config, cache=tmp_path / "cache", quiet=True)
 
 
-def test_a_folder_without_songs_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StreamsepError, match="no song"):
-        song_folders(tmp_path)
+def test_songs_that_are_not_there_are_only_noted(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "mine" / "drums.wav", tone(0.1))
+    config = DataConfig(validation=("held",), joined={"theirs": ("bass", "other")})
+    library = open_library(tmp_path / "data", config, cache=tmp_path / "cache", quiet=True)
+    assert [song.name for song in library.songs] == ["mine"]
+    assert library.validation == () and library.absent == ("held", "theirs")
+
+
+def test_the_folder_of_songs_is_told_of_before_the_instruments(tmp_path: Path) -> None:
+    for data, message in ((tmp_path, "no song in"), (tmp_path / "nowhere", "there is no folder")):
+        with pytest.raises(StreamsepError, match=message):
+            open_library(data, DataConfig(practice=14.0), cache=tmp_path / "cache", quiet=True)
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.wav", tone(0.1))
+    with pytest.raises(StreamsepError, match="choose another cache"):
+        cached_clip([file], file / "a")

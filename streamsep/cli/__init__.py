@@ -6,10 +6,15 @@ A subcommand's module is imported to describe its flags; what it needs to run, t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 from streamsep import __version__
 from streamsep.errors import StreamsepError
@@ -27,15 +32,26 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come: all is taken down as for Ctrl-C."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code (0 done, 1 an error that was told, 2 wrong usage, 130 interrupted)."""
+    """Run one command; returns the exit code.
+
+    0 done, 1 an error that was told, 2 wrong usage, 130 interrupted, 143 terminated.
+    """
     try:
         args = build_parser().parse_args(argv)
-        code = int(args.run(args))
-        sys.stdout.flush()
+        with _raising_on_sigterm(), _any_name_printable():
+            code = int(args.run(args))
+            sys.stdout.flush()
     except StreamsepError as error:
         print(f"streamsep: error: {error}", file=sys.stderr)
         return 1
+    except Terminated:
+        print("streamsep: terminated", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print("streamsep: interrupted", file=sys.stderr)
         return 130
@@ -44,3 +60,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
+
+
+@contextlib.contextmanager
+def _raising_on_sigterm() -> Iterator[None]:
+    """SIGTERM raises `Terminated`, so that temporary files go; outside the main thread it is left alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _any_name_printable() -> Iterator[None]:
+    """Print file names that are not text in the terminal's encoding with escapes, as stderr does anyway."""
+    if not isinstance(sys.stdout, io.TextIOWrapper):
+        yield
+        return
+    stdout, before = sys.stdout, sys.stdout.errors
+    stdout.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        stdout.reconfigure(errors=before)

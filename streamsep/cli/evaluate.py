@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from streamsep.cli.options import pick_device, positive_float, positive_int
 
 if TYPE_CHECKING:
     import torch
@@ -20,12 +23,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of songs, or a MUSDB18-HQ tree")
     parser.add_argument("--subset", choices=("train", "test"), help="the part of a MUSDB18-HQ tree to use")
     parser.add_argument("--songs", help="names of songs, separated by commas (default: all)")
-    parser.add_argument("--seconds", type=float, help="only the first seconds of each song")
-    parser.add_argument("--chunk", type=int, default=64, help="hops a step (default %(default)s)")
+    parser.add_argument("--seconds", type=positive_float, help="only the first seconds of each song")
+    parser.add_argument("--chunk", type=positive_int, default=64, help="hops a step (default %(default)s)")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded audio (default %(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default %(default)s)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument("--threads", type=positive_int, help="CPU threads (default: PyTorch's choice)")
     parser.set_defaults(run=run)
 
 
@@ -35,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     from streamsep.errors import StreamsepError
     from streamsep.evaluation.evaluate import format_table, mean_scores, write_json
+    from streamsep.files import staged
     from streamsep.models.registry import load_model
     from streamsep.models.separator import Separator
     from streamsep.training.data import open_songs, song_folders
@@ -46,17 +50,20 @@ def run(args: argparse.Namespace) -> int:
     for name in names:
         if name not in folders:
             raise StreamsepError(f"no song {name!r} in {args.data}; there are {', '.join(sorted(folders))}")
-    model = load_model(args.model, device=args.device)
+    model = load_model(args.model, device=pick_device(args.device))
     if not isinstance(model, Separator):
         raise StreamsepError(f"{args.model} is not a streaming model; choose one of the live presets")
     results = {}
-    for song in open_songs(args.data, {name: folders[name] for name in names}, args.cache):
-        results[song.name] = _evaluate(model, song, args)
-        print(f"\n{song.name}\n{format_table(results[song.name])}")
-    means = mean_scores(results)
-    print(f"\nmean of {len(results)} songs, dB\n{format_table(means)}")
-    if args.json:
-        write_json(args.json, {"model": args.model, "seconds": args.seconds, "songs": results, "mean": means})
+    with contextlib.ExitStack() as stack:
+        # Made first: a folder that cannot be written is better known before the work than after it.
+        figures = stack.enter_context(staged([args.json], "choose another --json")) if args.json else []
+        for song in open_songs(args.data, {name: folders[name] for name in names}, args.cache):
+            results[song.name] = _evaluate(model, song, args)
+            print(f"\n{song.name}\n{format_table(results[song.name])}")
+        means = mean_scores(results)
+        print(f"\nmean of {len(results)} songs, dB\n{format_table(means)}")
+        for path in figures:
+            write_json(path, {"model": args.model, "seconds": args.seconds, "songs": results, "mean": means})
     return 0
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamsep.errors import StreamsepError
@@ -40,7 +42,26 @@ def pick_device(name: str | None) -> torch.device:
 
 def positive_int(text: str) -> int:
     """An argparse type: a whole number from 1."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is below 1")
     return value
+
+
+def positive_float(text: str) -> float:
+    """An argparse type: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def output_name(model: str) -> str:
+    """The folder below --out for a model given by name or path."""
+    return Path(model).stem if Path(model).stem not in ("", "..") else Path(model).resolve().stem

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from streamsep.cli.options import add_model_flags, pick_device, positive_int
+from streamsep.cli.options import add_model_flags, output_name, pick_device, positive_int
 from streamsep.errors import StreamsepError
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ def _outcomes(job: Job, songs: list[Path], jobs: int) -> Iterator[tuple[Path, Re
         yield from ((song, attempt(song, 0)) for song in songs)
         return
     with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(attempt, song, row % jobs) for row, song in enumerate(songs)]
         try:
+            futures = [pool.submit(attempt, song, row % jobs) for row, song in enumerate(songs)]
             for song, future in zip(songs, futures, strict=True):
                 yield song, future.result()
         finally:
@@ -136,6 +136,8 @@ def _outcomes(job: Job, songs: list[Path], jobs: int) -> Iterator[tuple[Path, Re
 def _tell(song: Path, report: Report) -> None:
     if report.repaired:
         print(f"{song}: {report.repaired} samples are not finite numbers and count as silence", file=sys.stderr)
+    if report.clamped:
+        print(f"{song}: {report.clamped} samples are far over full scale and are limited", file=sys.stderr)
     speed = report.seconds / report.elapsed
     print(f"{song}: {report.seconds:.1f} s of music in {report.elapsed:.1f} s ({speed:.1f} times real time)")
     for path in report.files:
@@ -149,7 +151,7 @@ def _make_job(args: argparse.Namespace) -> Job:
     from streamsep.models.separator import Separator
 
     device = pick_device(args.device)
-    name = args.model or default_model(args.mode or "stream")
+    name = default_model(args.mode or "stream") if args.model is None else args.model
     model: Any = load_model(name, device=device)
     streaming = isinstance(model, Separator)
     if args.mode not in (None, "stream" if streaming else "offline"):
@@ -160,7 +162,7 @@ def _make_job(args: argparse.Namespace) -> Job:
         raise StreamsepError(
             f"--{next(iter(offline))} is for offline models, and {name} is a streaming one; leave it out"
         )
-    return Job(model, streaming, device, _output(args, Path(name).stem), _two_stems(args, model.sources), offline)
+    return Job(model, streaming, device, _output(args, output_name(name)), _two_stems(args, model.sources), offline)
 
 
 def _output(args: argparse.Namespace, model: str) -> Output:

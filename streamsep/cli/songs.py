@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from streamsep.engine.session import INPUT_LIMIT
 from streamsep.errors import StreamsepError
 from streamsep.files import (
     ClipMode,
@@ -22,6 +24,7 @@ from streamsep.files import (
     from_stereo,
     prevent_clipping,
     read_audio,
+    real_path,
     resample,
     staged,
     to_stereo,
@@ -49,10 +52,15 @@ class Output:
         """
         fields = {"track": song.stem, "trackext": song.suffix[1:], "stem": stem, "ext": self.codec.format}
         try:
-            return self.folder / self.template.format(**fields)
-        except (KeyError, IndexError, ValueError, AttributeError):
+            # Plain fields only: a width could ask for any amount of memory.
+            parts = list(string.Formatter().parse(self.template))
+            plain = all(name is None or (name in fields and not spec and not turn) for _, name, spec, turn in parts)
+        except ValueError:
+            plain = False
+        if not plain:
             known = ", ".join(f"{{{key}}}" for key in fields)
-            raise StreamsepError(f"--filename {self.template!r} is not a template; its fields are {known}") from None
+            raise StreamsepError(f"--filename {self.template!r} is not a template; its fields are {known}")
+        return self.folder / self.template.format(**fields)
 
 
 @dataclass(frozen=True)
@@ -115,21 +123,23 @@ class Report:
         seconds: length of the song.
         elapsed: seconds it took, reading and writing included.
         repaired: samples of the song that were not finite and count as silence.
+        clamped: samples beyond `INPUT_LIMIT`, brought down to it.
     """
 
     files: list[Path]
     seconds: float
     elapsed: float
     repaired: int
+    clamped: int
 
 
 def refuse_collisions(job: Job, songs: Sequence[Path]) -> None:
     """Raise StreamsepError where two stems would go to one file, or a stem over one of the songs."""
-    inputs = {song.resolve() for song in songs}
+    inputs = {real_path(song) for song in songs}
     taken: set[Path] = set()
     for song in dict.fromkeys(songs):
         for path in job.paths(song):
-            place = path.resolve()
+            place = real_path(path)
             if place in inputs:
                 raise StreamsepError(f"{path} is one of the songs and would be overwritten; choose another -o")
             if place in taken:
@@ -152,8 +162,11 @@ def separate_song(job: Job, song: Path, cancel: threading.Event, position: int =
     """
     started = time.perf_counter()
     samples, rate = read_audio(song)
+    job.output.codec.check_rate(rate)
     finite = np.isfinite(samples)
     stereo = to_stereo(np.where(finite, samples, np.float32(0)))
+    clamped = int((np.abs(stereo) > INPUT_LIMIT).any(axis=0).sum())
+    stereo = stereo.clip(-INPUT_LIMIT, INPUT_LIMIT)
     paths = job.paths(song)
     # The files are made first: a folder that cannot be written is better known before the work than after it.
     with staged(paths) as temporaries:
@@ -164,7 +177,8 @@ def separate_song(job: Job, song: Path, cancel: threading.Event, position: int =
         for path, stem in zip(temporaries, chosen, strict=True):
             fitting = prevent_clipping(from_stereo(stem, len(samples)), job.output.clip)
             encode(path, fitting, rate, job.output.codec)
-    return Report(paths, stereo.shape[1] / rate, time.perf_counter() - started, int(finite.size - finite.sum()))
+    repaired = int(finite.size - finite.sum())
+    return Report(paths, stereo.shape[1] / rate, time.perf_counter() - started, repaired, clamped)
 
 
 def _separate(job: Job, stereo: Samples, rate: int, progress: Callable[[float], None]) -> dict[str, Samples]:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamsep.cli.options import add_model_flags, pick_device, positive_int
+from streamsep.cli.options import add_model_flags, output_name, pick_device, positive_float, positive_int
 from streamsep.errors import StreamsepError
 
 if TYPE_CHECKING:
+    from streamsep.cli.scores import Score
     from streamsep.engine.backends.file import FileDevice
     from streamsep.engine.executor import Executor
     from streamsep.engine.stream import Stream
-    from streamsep.files import Samples
+    from streamsep.files import Codec, Samples
 
 # One part in five on top of the measured step times: a run is longer than a measurement.
 _MARGIN = 1.2
+_MAX_BLOCK = 65536
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} s of music [{elapsed}<{remaining}]"
 
 
@@ -34,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("song", type=Path, metavar="SONG", help="a file that libsndfile or ffmpeg reads")
     add_model_flags(parser)
-    parser.add_argument("--seconds", type=_positive, metavar="N", help="only the first N seconds")
+    parser.add_argument("--seconds", type=positive_float, metavar="N", help="only the first N seconds")
     _add_engine_flags(parser.add_argument_group("engine"))
     _add_output_flags(parser.add_argument_group("output"))
     parser.set_defaults(run=run)
@@ -46,7 +47,7 @@ def _add_engine_flags(group: Any) -> None:
         "--executor", default="auto", metavar="NAME", help="auto, eager, onnx or cuda-graph (default %(default)s)"
     )
     group.add_argument(
-        "--block", type=positive_int, default=256, metavar="N", help="frames of a device block (default %(default)s)"
+        "--block", type=_block, default=256, metavar="N", help="frames of a device block (default %(default)s)"
     )
     group.add_argument(
         "--queue",
@@ -80,11 +81,11 @@ def _add_output_flags(group: Any) -> None:
     group.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
+def _block(text: str) -> int:
+    frames = positive_int(text)
+    if frames > _MAX_BLOCK:
+        raise argparse.ArgumentTypeError(f"{frames} is above {_MAX_BLOCK}")
+    return frames
 
 
 def _gain(text: str) -> tuple[str, float]:
@@ -98,41 +99,39 @@ def _gain(text: str) -> tuple[str, float]:
     return name, decibels
 
 
-@dataclass(frozen=True)
-class Score:
-    """How near a stem came to its truth, in dB; the baseline is the best constant gain on the mixture."""
-
-    stem: str
-    sdr: float
-    si_sdr: float
-    baseline: float
-
-
 def run(args: argparse.Namespace) -> int:
     """Stream the song, then write and tell what came of it."""
-    from streamsep.engine.executor import make_executor
-    from streamsep.files import staged
+    from streamsep.cli.scores import figures_text, find_stems, read_stems, refuse_overwriting, score_stems
+    from streamsep.files import check_readable, staged
+
+    check_readable(args.song)
+    name, model = _load(args)
+    places = find_stems(args.stems, model.sources) if args.stems else {}
+    outputs = _outputs(args, output_name(name), model.sources)
+    refuse_overwriting(outputs, args.json, args.song, places)
+    truth, player = read_stems(places), _open(args, model)
+    stream = _make_stream(args, model, player)
+    # The files are made first: a folder that cannot be written is better known before the song than after it.
+    with contextlib.ExitStack() as late:
+        cure = "choose another --json"
+        figures = late.enter_context(staged([args.json], cure)) if args.json else []
+        with staged(list(outputs.values())) as temporaries:
+            _play(stream, player)
+            stems = _split(player.recording(), model.sources)
+            _encode(args, player, stems, dict(zip(outputs, temporaries, strict=True)))
+        scores = score_stems(truth, player, stems)
+        about = {"model": name, "executor": stream.executor.name, "realtime": args.realtime, "block": args.block}
+        for path in figures:
+            path.write_text(figures_text(about | stream.report().to_dict(), scores, outputs), encoding="utf-8")
+    _tell(stream, player, scores, outputs)
+    return 0
+
+
+def _load(args: argparse.Namespace) -> tuple[str, Any]:
     from streamsep.models.registry import default_model, load_model
 
-    device = pick_device(args.device)
-    name = args.model or default_model("stream")
-    model = _streaming(load_model(name, device=device), name)
-    executor = make_executor(args.executor, model, device=device, max_chunk=math.ceil(args.block / model.hop))
-    truth = _find_stems(args.stems, model.sources) if args.stems else {}
-    player = _open(args, model)
-    stream = _make_stream(args, executor, player)
-    outputs = _outputs(args, Path(name).stem, model.sources)
-    # The files are made first: a folder that cannot be written is better known before the song than after it.
-    with staged(list(outputs.values())) as temporaries:
-        _play(stream, player)
-        stems = _split(player.recording(), model.sources)
-        _encode(args, player, stems, dict(zip(outputs, temporaries, strict=True)))
-    scores = _score(truth, player, stems)
-    _tell(stream, player, scores, outputs)
-    if args.json:
-        about = {"model": name, "executor": executor.name, "realtime": args.realtime, "block": args.block}
-        _write_json(args.json, about | stream.report().to_dict(), scores, outputs)
-    return 0
+    name = default_model("stream") if args.model is None else args.model
+    return name, _streaming(load_model(name, device=pick_device(args.device)), name)
 
 
 def _streaming(model: Any, name: str) -> Any:
@@ -149,13 +148,25 @@ def _open(args: argparse.Namespace, model: Any) -> FileDevice:
 
     clocking = Clocking(args.block, args.realtime)
     outputs = 2 * len(model.sources)
-    return FileDevice(args.song, outputs, sample_rate=model.sample_rate, seconds=args.seconds, clocking=clocking)
+    player = FileDevice(args.song, outputs, sample_rate=model.sample_rate, seconds=args.seconds, clocking=clocking)
+    _codec(args).check_rate(player.rate)
+    return player
 
 
-def _make_stream(args: argparse.Namespace, executor: Executor, player: FileDevice) -> Stream:
+def _codec(args: argparse.Namespace) -> Codec:
+    from streamsep.files import Codec
+
+    return Codec(args.format, 24 if args.int24 else 32 if args.float32 else 16)
+
+
+def _make_stream(args: argparse.Namespace, model: Any, player: FileDevice) -> Stream:
+    from streamsep.engine.executor import make_executor
     from streamsep.engine.mixer import from_decibels
-    from streamsep.engine.stream import Stream, StreamConfig
+    from streamsep.engine.stream import Stream, StreamConfig, check_queue
 
+    check_queue(args.queue or 1, args.block, model.sample_rate)
+    chunk = math.ceil(args.block / model.hop)
+    executor = make_executor(args.executor, model, device=pick_device(args.device), max_chunk=chunk)
     queue = args.queue or (_measured_queue(args, executor) if args.realtime else 1)
     stream = Stream(executor, player, StreamConfig(queue=queue, on_overload=args.on_overload, output="stems"))
     for stem, level in args.gain:
@@ -209,50 +220,18 @@ def _outputs(args: argparse.Namespace, model: str, sources: tuple[str, ...]) -> 
     """The file of each stem, and with gains of the remix."""
     names = [*sources, "remix"] if args.gain else sources
     folder = args.out / model / args.song.stem
-    paths = {name: folder / f"{name}.{args.format}" for name in names}
-    for path in paths.values():
-        if path.resolve() == args.song.resolve():
-            raise StreamsepError(f"{path} is the song itself and would be overwritten; choose another -o")
-    return paths
+    return {name: folder / f"{name}.{args.format}" for name in names}
 
 
 def _encode(args: argparse.Namespace, player: FileDevice, stems: dict[str, Samples], paths: dict[str, Path]) -> None:
     """Write the stems, and the remix where it is asked for; mono songs give mono files."""
     import numpy as np
 
-    from streamsep.files import Codec, encode, from_stereo
+    from streamsep.files import encode, from_stereo
 
-    codec = Codec(args.format, 24 if args.int24 else 32 if args.float32 else 16)
     for name, path in paths.items():
         samples = stems[name] if name in stems else np.stack(list(stems.values())).sum(axis=0)
-        encode(path, from_stereo(samples, len(player.song)), player.rate, codec)
-
-
-def _find_stems(folder: Path, sources: tuple[str, ...]) -> dict[str, Path]:
-    """The file of each true stem, known before the song is played."""
-    found = {}
-    for name in sources:
-        candidates = [folder / f"{name}{suffix}" for suffix in (".wav", ".flac", ".ogg", ".mp3")]
-        existing = [path for path in candidates if path.is_file()]
-        if not existing:
-            raise StreamsepError(f"there is no {name}.wav, .flac, .ogg or .mp3 in {folder}; check --stems")
-        found[name] = existing[0]
-    return found
-
-
-def _score(truth: dict[str, Path], player: FileDevice, stems: dict[str, Samples]) -> list[Score]:
-    import torch
-
-    from streamsep.evaluation.metrics import baseline_sdr, sdr, si_sdr
-    from streamsep.files import read_audio, resample, to_stereo
-
-    mix, scores = torch.from_numpy(player.stereo), []
-    for name, path in truth.items():
-        samples, rate = read_audio(path)
-        reference = torch.from_numpy(resample(to_stereo(samples), rate, player.rate, mix.shape[1]))
-        estimate = torch.from_numpy(stems[name])
-        scores.append(Score(name, sdr(reference, estimate), si_sdr(reference, estimate), baseline_sdr(reference, mix)))
-    return scores
+        encode(path, from_stereo(samples, len(player.song)), player.rate, _codec(args))
 
 
 def _tell(stream: Stream, player: FileDevice, scores: list[Score], outputs: dict[str, Path]) -> None:
@@ -266,24 +245,3 @@ def _tell(stream: Stream, player: FileDevice, scores: list[Score], outputs: dict
     print()
     for path in outputs.values():
         print(path)
-
-
-def _write_json(path: Path, figures: dict[str, Any], scores: list[Score], outputs: dict[str, Path]) -> None:
-    from dataclasses import asdict
-
-    files = {name: str(file) for name, file in outputs.items()}
-    data = figures | {"scores": [asdict(score) for score in scores], "files": files}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(_finite(data), indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StreamsepError(f"cannot write {path} ({error.strerror}); choose another --json") from None
-
-
-def _finite(value: Any) -> Any:
-    """The same data with null for what json has no number for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list) else value

@@ -23,6 +23,7 @@ from streamsep.errors import StreamsepError
 
 # Python hands the interpreter to a waiting thread after this long; its usual 5 ms are a whole hop.
 SWITCH_INTERVAL = 5e-4
+MAX_QUEUE_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ class Stream:
 
     def _check(self) -> None:
         separator, backend = self.executor.separator, self.backend
+        check_queue(self.config.queue, backend.max_block, separator.sample_rate)
         if self.executor.batch != 1:
             raise StreamsepError(f"a stream is one row of audio, this executor has {self.executor.batch}; use batch=1")
         if backend.sample_rate != separator.sample_rate:
@@ -199,6 +201,13 @@ class Stream:
         link = Link(2, self.mixer.channels, inputs, self.budget.path + inputs + self.backend.max_block)
         link.output.write_silence(self.budget.path)
         return link
+
+
+def check_queue(queue: int, block: int, rate: int) -> None:
+    """Raise StreamsepError where `queue` blocks of `block` frames are more delay than anyone can want."""
+    if queue * block > MAX_QUEUE_SECONDS * rate:
+        last = f"{queue} blocks of {block} frames are {queue * block / rate:.3g} s"
+        raise StreamsepError(f"{last}, and a queue lasts at most {MAX_QUEUE_SECONDS} s; choose a shorter one")
 
 
 def measure_step(executor: Executor, steps: int = 60) -> list[float]:

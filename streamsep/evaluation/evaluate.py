@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from streamsep.evaluation.metrics import StemTotals
+from streamsep.files import staged
 from streamsep.models.separator import Separator
 from streamsep.models.streaming import stream_pieces
 
@@ -94,10 +94,13 @@ def format_table(scores: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def write_json(path: Path, result: Mapping[str, Any]) -> None:
-    """Write the result as JSON in one move; what is not a number (a measure that does not exist) becomes null."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(_finite(result), indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    """Write the result as JSON in one move; what is not a number (a measure that does not exist) becomes null.
+
+    Raises:
+        StreamsepError: `path` cannot be written.
+    """
+    with staged([path], "choose another --json") as (partial,):
+        partial.write_text(json.dumps(_finite(result), indent=2) + "\n", encoding="utf-8")
 
 
 def _finite(value: Any) -> Any:

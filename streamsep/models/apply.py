@@ -8,6 +8,7 @@ are in memory.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,10 +44,10 @@ class Options:
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < 1:
             raise StreamsepError(f"overlap must be at least 0 and below 1, not {self.overlap}")
-        if self.transition_power < 1:
+        if not 1 <= self.transition_power < math.inf:
             raise StreamsepError(f"transition_power must be at least 1, not {self.transition_power}")
-        if self.shifts < 0 or (self.segment is not None and self.segment <= 0):
-            raise StreamsepError("shifts must not be negative, and segment must be longer than 0 seconds")
+        if self.shifts < 0 or (self.segment is not None and not 0 < self.segment < math.inf):
+            raise StreamsepError("shifts must not be negative, and segment must be a number of seconds above 0")
 
 
 @dataclass(frozen=True, eq=False)

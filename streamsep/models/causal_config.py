@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from streamsep.models.config_checks import MAX_WIDTH, SAMPLE_RATES, check_range, check_sources
+
 
 @dataclass(frozen=True)
 class BranchConfig:
@@ -29,6 +31,12 @@ class BranchConfig:
     def __post_init__(self) -> None:
         if len(self.channels) != len(self.strides):
             raise ValueError(f"{len(self.channels)} channels for {len(self.strides)} strides")
+        check_range("the number of levels", len(self.channels), 1, 16)
+        check_range("dconv_depth", self.dconv_depth, 0, 16)
+        check_range("dconv_compress", self.dconv_compress, 1, min(self.channels))
+        for channels, stride in zip(self.channels, self.strides, strict=True):
+            check_range("channels", channels, 1, MAX_WIDTH)
+            check_range("strides", stride, 1, MAX_WIDTH)
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,13 @@ class TransformerConfig:
     layers: int = 5
     context: float = 3.0
     expansion: float = 4.0
+
+    def __post_init__(self) -> None:
+        check_range("dim", self.dim, 1, MAX_WIDTH)
+        check_range("heads", self.heads, 1, self.dim)
+        check_range("layers", self.layers, 0, 64)
+        check_range("context", self.context, 0, 600)
+        check_range("expansion", self.expansion, 1 / self.dim, 64)
 
 
 @dataclass(frozen=True)
@@ -77,6 +92,14 @@ class CausalConfig:
     mix_consistency: bool = True
 
     def __post_init__(self) -> None:
+        check_sources(self.sources)
+        check_range("hop", self.hop, 1, 65536)
+        check_range("window", self.window, 2, 1 << 20)
+        check_range("lookahead", self.lookahead, 0, 1024)
+        check_range("sample_rate", self.sample_rate, *SAMPLE_RATES)
+        check_range("audio_channels", self.audio_channels, 1, 16)
+        check_range("compression", self.compression, 0.01, 1)
+        check_range("level_seconds", self.level_seconds, 0.001, 600)
         if math.prod(self.waveform.strides) != self.hop:
             raise ValueError(f"the waveform strides {self.waveform.strides} must multiply to the hop of {self.hop}")
         if self.window < 2 * self.hop:

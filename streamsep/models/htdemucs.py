@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from streamsep.dsp.stft import ispectro, spectro
 from streamsep.errors import StreamsepError
+from streamsep.models.config_checks import MAX_WIDTH, SAMPLE_RATES, check_range, check_sources
 from streamsep.models.offline_layers import (
     KERNEL,
     STRIDE,
@@ -66,6 +67,19 @@ class HTDemucsConfig:
     use_train_segment: bool = True
 
     def __post_init__(self) -> None:
+        check_sources(self.sources)
+        check_range("sample_rate", self.sample_rate, *SAMPLE_RATES)
+        check_range("segment", self.segment, 0, 600)
+        check_range("depth", self.depth, 1, 8)
+        check_range("layers", self.layers, 1, 64)
+        check_range("audio_channels", self.audio_channels, 1, 16)
+        check_range("nfft", self.nfft, 16, 1 << 20)
+        check_range("bottom_channels", self.bottom_channels, 0, MAX_WIDTH)
+        check_range("channels", self.channels, 1, MAX_WIDTH)
+        check_range("the width of the last layer", self.encoder_width, 1, MAX_WIDTH)
+        check_range("heads", self.heads, 1, self.width)
+        check_range("hidden_scale", self.hidden_scale, 1 / self.width, 64)
+        check_range("dropout", self.dropout, 0, 0.99)
         sizes = (self.audio_channels, self.depth, self.layers, self.heads, self.dconv_compress, self.segment_samples)
         if min(*sizes, len(self.sources)) <= 0:
             raise ValueError("no size may be zero, and there must be a source and a segment")

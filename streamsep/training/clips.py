@@ -81,11 +81,18 @@ def made_clip(make: Callable[[], Samples], stem: Path, stamp: Mapping[str, Any])
         make: called only where the cache does not hold this clip.
         stem: path in the cache, without suffix.
         stamp: plain data that changes whenever `make` would give something else.
+
+    Raises:
+        StreamsepError: the cache cannot be written.
     """
     stamp = {"version": _VERSION, **stamp}
     record = _read_record(stem)
     if record is None or record["stamp"] != stamp:
-        record = _store(make(), stem, stamp)
+        samples = make()
+        try:
+            record = _store(samples, stem, stamp)
+        except OSError as error:
+            raise StreamsepError(f"cannot write into {stem.parent} ({error.strerror}); choose another cache") from None
     return Clip(
         samples=np.load(_name(stem, ".npy"), mmap_mode="r"),
         scale=float(record["scale"]),

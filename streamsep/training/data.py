@@ -58,11 +58,19 @@ class Song:
 
 @dataclass(frozen=True)
 class Library:
-    """What is trained on, and the songs held out; `extra` holds recordings of one stem alone, by stem."""
+    """What is trained on, and the songs held out.
+
+    Attributes:
+        songs: trained on.
+        extra: recordings of one stem alone, by stem.
+        validation: held out.
+        absent: songs that the configuration holds out or calls joined, and that are not there.
+    """
 
     songs: tuple[Song, ...]
     extra: Mapping[str, tuple[Clip, ...]]
     validation: tuple[Song, ...]
+    absent: tuple[str, ...] = ()
 
 
 def open_library(
@@ -85,28 +93,26 @@ def open_library(
         quiet: no progress bars.
 
     Raises:
-        StreamsepError: no song found, a name in the configuration that does not exist, an unreadable file, or practice
-            without instruments or the other way round.
+        StreamsepError: no song found, none left to train on, an unreadable file, or practice without instruments or
+            the other way round.
     """
+    folders = song_folders(data, config.subset)
     if (config.practice > 0) != (instruments is not None):
         raise StreamsepError("practice needs both `data: practice` (minutes) in the configuration and --instruments")
-    folders = song_folders(data, config.subset)
-    _check_names(config.joined, folders)
-    held_out = [name for name in config.validation if name in folders]
+    _check_stems(config.joined)
     trained = [name for name in folders if name not in {*config.exclude, *config.validation}]
     if not trained:
         raise StreamsepError(f"every song of {data} is excluded from training; shorten `exclude` or `validation`")
-    missing = set(config.validation) - set(held_out)
-    others = song_folders(data, "test") if missing else {}
-    if missing - set(others):
-        raise StreamsepError(f"the validation song {sorted(missing - set(others))[0]!r} is not in {data}")
-    folders = {**folders, **{name: others[name] for name in missing}}
+    # A validation song may lie in another part of a MUSDB18-HQ tree than those trained on.
+    everywhere = {**song_folders(data), **folders}
+    held_out = [name for name in config.validation if name in everywhere]
+    absent = [name for name in dict.fromkeys((*config.validation, *config.joined)) if name not in everywhere]
     songs = open_songs(data, {name: folders[name] for name in trained}, cache, config.joined, quiet=quiet)
-    validation = open_songs(data, {name: folders[name] for name in config.validation}, cache, {}, quiet=quiet)
+    validation = open_songs(data, {name: everywhere[name] for name in held_out}, cache, {}, quiet=quiet)
     extra = {"vocals": _open_voices(voice, config.voices, cache, quiet)} if voice else {}
     if instruments is not None:
         extra |= open_practice(instruments, config.practice, _cache_folder(cache, instruments), quiet=quiet)
-    return Library(songs=songs, extra=extra, validation=validation)
+    return Library(songs=songs, extra=extra, validation=validation, absent=tuple(absent))
 
 
 def song_folders(data: Path, subset: str | None = None) -> dict[str, Path]:
@@ -115,6 +121,8 @@ def song_folders(data: Path, subset: str | None = None) -> dict[str, Path]:
     Raises:
         StreamsepError: `data` holds no folder with a stem in it.
     """
+    if not data.is_dir():
+        raise StreamsepError(f"there is no folder {data}; correct --data")
     parts = [data / part for part in ("train", "test") if (data / part).is_dir() and subset in (None, part)]
     roots = parts or [data]
     places = [path for root in roots if root.is_dir() for path in sorted(root.iterdir())]
@@ -166,9 +174,7 @@ def _cache_folder(cache: Path, root: Path) -> Path:
     return cache / f"{root.resolve().name}-{digest}"
 
 
-def _check_names(joined: Mapping[str, Collection[str]], folders: Mapping[str, Path]) -> None:
+def _check_stems(joined: Mapping[str, Collection[str]]) -> None:
     for name, stems in joined.items():
-        if name not in folders:
-            raise StreamsepError(f"`joined` names the song {name!r}, which is not among {', '.join(sorted(folders))}")
         if len(stems) < 2 or not set(stems) <= set(STEMS):
             raise StreamsepError(f"`joined` of {name!r} must list at least two of {', '.join(STEMS)}")

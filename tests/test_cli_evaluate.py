@@ -1,0 +1,100 @@
+"""`streamsep evaluate` and `streamsep train` from the command line: mistakes, and where figures go."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from streamsep.cli import main
+from streamsep.models.checkpoint import save_checkpoint
+from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
+from tests.toys import ToySeparator
+
+TRAIN = "model: live-6-small\nloop: {hours: null, steps: 1}\n"
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> Path:
+    """One song; every model is the toy."""
+    monkeypatch.setattr("streamsep.models.registry.load_model", lambda name, device=None: ToySeparator())
+    folder = tmp_path / "data" / "one"
+    folder.mkdir(parents=True)
+    for stem in ("drums", "bass"):
+        soundfile.write(folder / f"{stem}.wav", 0.1 * rng.standard_normal((4410, 2)), 44100)
+    return tmp_path / "data"
+
+
+def evaluate(data: Path, *arguments: str | Path) -> int:
+    return main(["evaluate", "--data", str(data), "--cache", str(data.parent / "cache"), *map(str, arguments)])
+
+
+def test_figures_are_written_whole(data: Path) -> None:
+    figures = data.parent / "figures.json"
+    assert evaluate(data, "--json", figures) == 0
+    assert sorted(json.loads(figures.read_text())["mean"]) == ["bass", "drums"]
+    assert sorted(path.name for path in data.parent.iterdir()) == ["cache", "data", "figures.json"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--json", "data/one/drums.wav/x.json"], "choose another --json"),
+        (["--json", "data"], "is a folder"),
+        (["--cache", "data/one/drums.wav"], "choose another cache"),
+        (["--device", "nonsense"], "is not usable on this machine"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    monkeypatch.chdir(data.parent)
+    assert evaluate(data, *flags) == 1
+    error = capsys.readouterr().err
+    assert message in error.splitlines()[-1]
+    assert list(data.parent.rglob("*.part")) == []
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *(["--seconds", text] for text in ("nan", "inf", "0", "-1")),
+        *(["--chunk", text] for text in ("0", "-5")),
+        ["--threads", "-1"],
+    ],
+)
+def test_numbers_out_of_range_are_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        evaluate(tmp_path, "=".join(flags))
+    assert stop.value.code == 2 and flags[0] in capsys.readouterr().err
+
+
+@pytest.fixture
+def train_config(tmp_path: Path) -> Path:
+    (tmp_path / "train.yaml").write_text(TRAIN)
+    return tmp_path / "train.yaml"
+
+
+def test_training_names_an_absent_folder_first(
+    tmp_path: Path, train_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_config.write_text(TRAIN + "data: {practice: 14}\n")
+    assert main(["train", str(train_config), "--data", str(tmp_path / "no"), "--out", str(tmp_path / "run")]) == 1
+    assert f"there is no folder {tmp_path / 'no'}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", str(train_config), "--data", "x", "--out", "y", "--threads=-1"])
+
+
+def test_training_cannot_start_from_another_class(
+    data: Path, train_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = HTDemucsConfig(channels=4, bottom_channels=0, layers=1, heads=2, dconv_compress=4, nfft=512, depth=2)
+    save_checkpoint(HTDemucs(config), data.parent / "other.safetensors", {})
+    where = ["--data", str(data), "--out", str(data.parent / "run"), "--init", str(data.parent / "other.safetensors")]
+    assert main(["train", str(train_config), *where]) == 1
+    assert "is another model than the configuration's" in capsys.readouterr().err
