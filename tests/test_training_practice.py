@@ -129,6 +129,7 @@ def test_practice_is_rendered_once_and_joins_the_library(tmp_path: Path, folder:
 
 
 def test_practice_without_instruments_or_samples_is_an_error(tmp_path: Path, folder: Path) -> None:
+    write(tmp_path / "one" / "drums.wav", 100)
     for config, instruments in ((DataConfig(practice=1.0), None), (DataConfig(), folder)):
         with pytest.raises(StreamsepError, match="--instruments"):
             open_library(tmp_path, config, instruments=instruments, quiet=True)
