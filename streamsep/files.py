@@ -7,15 +7,16 @@ Writing goes to a temporary name beside the target and is renamed when whole, so
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import stat
 import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import soundfile
@@ -236,3 +237,12 @@ def _read_with_ffmpeg(path: Path) -> tuple[Samples, int]:
     frames = (len(data) - offset) // (4 * channels)
     samples = np.frombuffer(data, ">f4", frames * channels, offset).reshape(frames, channels)
     return samples.astype(np.float32), rate
+
+
+def plain(value: Any, rounded: Callable[[float], float] = float) -> Any:
+    """The same data for JSON: finite numbers as `rounded` gives them, null for all others."""
+    if isinstance(value, float):
+        return rounded(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: plain(item, rounded) for key, item in value.items()}
+    return [plain(item, rounded) for item in value] if isinstance(value, list) else value

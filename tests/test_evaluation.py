@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from streamsep.evaluation.evaluate import evaluate_song, format_table, mean_scores, write_json
+from streamsep.evaluation.evaluate import evaluate_song, format_table, mean_scores, results_text
 from streamsep.evaluation.metrics import StemTotals, baseline_sdr, frame_sdr, sdr, si_sdr
 
 torch.manual_seed(0)
@@ -125,6 +125,6 @@ def test_means_tables_and_files(tmp_path: Path) -> None:
     means = mean_scores(songs)
     assert means["drums"]["sdr"] == 2.0 and means["vocals"]["sdr"] == 1.0
     assert format_table(means).splitlines()[1].split() == ["drums", "2.00", "0.00", "nan", "0.50", "0.50"]
-    write_json(tmp_path / "r.json", {"model": "x", "mean": means})
+    (tmp_path / "r.json").write_text(results_text({"model": "x", "mean": means}))
     read = json.loads((tmp_path / "r.json").read_text())
     assert read["mean"]["vocals"] == {**row, "median_sdr": None}

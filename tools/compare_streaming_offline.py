@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamsep.cli.options import pick_device, positive_int
+from streamsep.cli.options import pick_device, positive_float, positive_int
 from streamsep.errors import StreamsepError
 
 if TYPE_CHECKING:
@@ -81,20 +80,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("compared"), metavar="OUT", help="folder (default %(default)s)"
     )
-    parser.add_argument("--seconds", type=_positive, metavar="N", help="only the first N seconds")
+    parser.add_argument("--seconds", type=positive_float, metavar="N", help="only the first N seconds")
     parser.add_argument(
         "--chunk", type=positive_int, default=1, metavar="N", help="hops a streaming step (default 1, as live)"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default %(default)s)")
     parser.add_argument("--no-picture", action="store_true", help="no compare.png, which needs matplotlib")
     return parser
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,9 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def compare(args: argparse.Namespace) -> None:
     """Run all systems, print the tables and write OUT/compare.json and OUT/compare.png, both or none."""
-    from streamsep.evaluation.compare_report import format_tables, plain
+    from streamsep.evaluation.compare_report import format_tables, six_digits
     from streamsep.evaluation.pictures import require_matplotlib
-    from streamsep.files import staged
+    from streamsep.files import plain, staged
 
     if not args.no_picture:
         require_matplotlib()
@@ -128,7 +120,9 @@ def compare(args: argparse.Namespace) -> None:
             if results[0].cost.weights != results[1].cost.weights:
                 raise StreamsepError(f"the weights of {args.model} changed meanwhile; compare a copy of them")
             facts = _facts(material, results)
-            temporaries[0].write_text(json.dumps(plain(facts), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporaries[0].write_text(
+                json.dumps(plain(facts, six_digits), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
             if not args.no_picture:
                 _draw(material, results, temporaries[1])
     about = f"true stems from {material.folder}" if material.folder else "no true stems are known"

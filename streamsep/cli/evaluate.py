@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from streamsep.errors import StreamsepError
-    from streamsep.evaluation.evaluate import format_table, mean_scores, write_json
+    from streamsep.evaluation.evaluate import format_table, mean_scores, results_text
     from streamsep.files import staged
     from streamsep.models.registry import load_model
     from streamsep.models.separator import Separator
@@ -56,14 +56,15 @@ def run(args: argparse.Namespace) -> int:
     results = {}
     with contextlib.ExitStack() as stack:
         # Made first: a folder that cannot be written is better known before the work than after it.
-        figures = stack.enter_context(staged([args.json], "choose another --json")) if args.json else []
+        files = stack.enter_context(staged([args.json], "choose another --json")) if args.json else []
         for song in open_songs(args.data, {name: folders[name] for name in names}, args.cache):
             results[song.name] = _evaluate(model, song, args)
             print(f"\n{song.name}\n{format_table(results[song.name])}")
         means = mean_scores(results)
         print(f"\nmean of {len(results)} songs, dB\n{format_table(means)}")
-        for path in figures:
-            write_json(path, {"model": args.model, "seconds": args.seconds, "songs": results, "mean": means})
+        for path in files:
+            figures = {"model": args.model, "seconds": args.seconds, "songs": results, "mean": means}
+            path.write_text(results_text(figures), encoding="utf-8")
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,14 +85,8 @@ def score_stems(truth: dict[str, tuple[Samples, int]], player: FileDevice, stems
 
 def figures_text(figures: dict[str, Any], scores: list[Score], outputs: dict[str, Path]) -> str:
     """All figures as JSON, with null for what it has no number for."""
+    from streamsep.files import plain
+
     files = {name: str(file) for name, file in outputs.items()}
     data = figures | {"scores": [asdict(score) for score in scores], "files": files}
-    return json.dumps(_finite(data), indent=2) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list) else value
+    return json.dumps(plain(data), indent=2) + "\n"

@@ -58,13 +58,9 @@ def difference_facts(results: Sequence[Result], rate: int) -> list[dict[str, Any
     ]
 
 
-def plain(value: Any) -> Any:
-    """The same data for JSON: six digits, and null for what is not a finite number."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list) else value
+def six_digits(value: float) -> float:
+    """A measured number without digits that mean nothing."""
+    return float(f"{value:.6g}")
 
 
 def format_tables(facts: Mapping[str, Any]) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from streamsep.evaluation.metrics import StemTotals
-from streamsep.files import staged
+from streamsep.files import plain
 from streamsep.models.separator import Separator
 from streamsep.models.streaming import stream_pieces
 
@@ -93,19 +91,6 @@ def format_table(scores: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def write_json(path: Path, result: Mapping[str, Any]) -> None:
-    """Write the result as JSON in one move; what is not a number (a measure that does not exist) becomes null.
-
-    Raises:
-        StreamsepError: `path` cannot be written.
-    """
-    with staged([path], "choose another --json") as (partial,):
-        partial.write_text(json.dumps(_finite(result), indent=2) + "\n", encoding="utf-8")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, float):
-        return round(value, 4) if math.isfinite(value) else None
-    return value
+def results_text(result: Mapping[str, Any]) -> str:
+    """The result as JSON, to four decimals; what is not a number (a measure that does not exist) becomes null."""
+    return json.dumps(plain(result, lambda value: round(value, 4)), indent=2) + "\n"

@@ -160,7 +160,7 @@ class Sum(StreamingLayer):
         self.lag = same_lag(*branches)
         self.branches = Modules[StreamingLayer](branches)
         self.ratio = branches[0].ratio
-        self.hop = int(torch.tensor([branch.hop for branch in branches]).max())
+        self.hop = max(branch.hop for branch in branches)
         if any(self.hop % branch.hop for branch in branches):
             raise ValueError(f"branches whose hops do not divide {self.hop}")
 

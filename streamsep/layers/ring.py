@@ -34,11 +34,13 @@ class Tick(NamedTuple):
 
     Attributes:
         positions: of the new frames, `[B, n]`.
+        rows: of the batch, `[B, 1]`, for writing.
         slots: where they go, `[B, n]`.
         held: positions in all slots after writing, `[B, capacity]`.
     """
 
     positions: Tensor
+    rows: Tensor
     slots: Tensor
     held: Tensor
 
@@ -59,14 +61,14 @@ def advance(clock: Clock, frames: int) -> tuple[Tick, Clock]:
     positions = clock.position[:, None] + torch.arange(frames, device=clock.position.device)
     slots = positions % clock.held.shape[1]
     clock.held.scatter_(1, slots, positions)
-    return Tick(positions, slots, clock.held), Clock(clock.position + frames, clock.held)
+    rows = torch.arange(slots.shape[0], device=slots.device)[:, None]
+    return Tick(positions, rows, slots, clock.held), Clock(clock.position + frames, clock.held)
 
 
 def write(ring: KV, tick: Tick, keys: Tensor, values: Tensor) -> None:
     """Put the new frames `[B, heads, n, tokens, dim]` into their slots, in place."""
-    rows = torch.arange(keys.shape[0], device=keys.device)[:, None]
-    ring.keys[rows, :, tick.slots] = keys.transpose(1, 2)
-    ring.values[rows, :, tick.slots] = values.transpose(1, 2)
+    ring.keys[tick.rows, :, tick.slots] = keys.transpose(1, 2)
+    ring.values[tick.rows, :, tick.slots] = values.transpose(1, 2)
 
 
 def band(queries: Tensor, keys: Tensor, context: int, lookahead: int) -> Tensor:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from streamsep.errors import missing
 from streamsep.layers.attention import Attention, Turn
-from streamsep.layers.ring import KV, Clock, Tick, advance, band, write
+from streamsep.layers.ring import KV, Clock, Tick, advance, band, token_mask, write
 from streamsep.models.causal_htdemucs import CausalHTDemucs, CausalState, Heard
-from streamsep.models.causal_transformer import TransformerState
+from streamsep.models.causal_transformer import Pair, TransformerState
 
 
 class Timing(NamedTuple):
@@ -40,9 +40,9 @@ def timing(model: CausalHTDemucs, clock: Clock) -> Timing:
     before = transformer.rotary(position - transformer.lag) if transformer.lag else now
     masks = []
     for lookahead in sorted({0, transformer.lag}):
-        seen = band(position - lookahead, clock.held, transformer.context, lookahead)[:, 0]
+        seen = band(position - lookahead, clock.held, transformer.context, lookahead)
         hidden = torch.zeros(seen.shape).masked_fill_(~seen, float("-inf"))
-        masks.append(tuple(hidden.repeat_interleave(tokens, 1)[:, None, None] for tokens in transformer.tokens))
+        masks.append(tuple(token_mask(hidden, 1, tokens) for tokens in transformer.tokens))
     return Timing(before, now, tuple(masks))  # type: ignore[arg-type]
 
 
@@ -69,13 +69,11 @@ class NetworkGraph(nn.Module):
             )
             return attention.tell(heard, q)
 
-        net = self.model
-        deep_s, skips_s, spectrogram = net.spectrogram.encode(features, spectrogram)
-        deep_w, skips_w, waveform = net.waveform.encode(normed, waveform)
-        (deep_s, deep_w), late = net.transformer.think((deep_s, deep_w), late, hear)
-        mask, spectrogram = net.spectrogram.decode(deep_s, skips_s, spectrogram)
-        wave, waveform = net.waveform.decode(deep_w, skips_w, waveform)
-        return (mask, wave, *flatten((spectrogram, waveform, late)), *fresh)
+        def think(deep: Pair) -> tuple[Pair, Pair]:
+            return self.model.transformer.think(deep, late, hear)
+
+        mask, wave, states = self.model.network(features, normed, (spectrogram, waveform), think)
+        return (mask, wave, *flatten(states), *fresh)
 
     def _timing(self) -> Timing:
         one = torch.zeros(1)

@@ -17,7 +17,7 @@ from streamsep.layers.base import Delay, Device, Lookahead, Serial, run, same_la
 from streamsep.layers.norm import LevelState, RunningLevel
 from streamsep.layers.stft import ISTFT, STFT
 from streamsep.models.causal_config import CausalConfig
-from streamsep.models.causal_transformer import CrossDomainTransformer, TransformerState
+from streamsep.models.causal_transformer import CrossDomainTransformer, Pair, TransformerState
 from streamsep.models.causal_unet import UNet, UNetState
 
 
@@ -123,7 +123,10 @@ class CausalHTDemucs(nn.Module):
     def _run(self, mix: Tensor, state: CausalState | None) -> tuple[Tensor, CausalState | None]:
         s: Any = state or CausalState(*[None] * len(CausalState._fields))  # type: ignore[arg-type]
         heard, ears = self.listen(mix, s)
-        mask, wave, minds = self.network(heard, s)
+        branches = (s.spectrogram, s.waveform)
+        mask, wave, minds = self.network(
+            heard.features, heard.normed, branches, lambda deep: run(self.transformer, deep, s.transformer)
+        )
         sources, voice = self.speak(mask, wave, heard, s.istft)
         return sources, None if state is None else CausalState(*(*ears, *minds, voice))
 
@@ -139,11 +142,17 @@ class CausalHTDemucs(nn.Module):
         heard = Heard(self._features(spectrum), normed, late, dry)
         return heard, (level_after, dry_after, stft_after, spectrum_after)
 
-    def network(self, heard: Heard, s: CausalState) -> tuple[Tensor, Tensor, tuple[Any, ...]]:
-        """Masks and waveforms, and the states of both branches and the transformer."""
-        deep_s, skips_s, spectrogram = self.spectrogram.encode(heard.features, s.spectrogram)
-        deep_w, skips_w, waveform = self.waveform.encode(heard.normed, s.waveform)
-        (deep_s, deep_w), transformer = run(self.transformer, (deep_s, deep_w), s.transformer)
+    def network(
+        self,
+        features: Tensor,
+        normed: Tensor,
+        branches: tuple[UNetState | None, UNetState | None],
+        think: Callable[[Pair], tuple[Pair, Any]],
+    ) -> tuple[Tensor, Tensor, tuple[Any, ...]]:
+        """Masks and waveforms, and the states of both branches and of what `think` makes of their bottlenecks."""
+        deep_s, skips_s, spectrogram = self.spectrogram.encode(features, branches[0])
+        deep_w, skips_w, waveform = self.waveform.encode(normed, branches[1])
+        (deep_s, deep_w), transformer = think((deep_s, deep_w))
         mask, spectrogram = self.spectrogram.decode(deep_s, skips_s, spectrogram)
         wave, waveform = self.waveform.decode(deep_w, skips_w, waveform)
         return mask, wave, (spectrogram, waveform, transformer)
