@@ -12,9 +12,10 @@ MAY_IMPORT = {
     "layers": {"dsp", "layers"},
     "models": {"dsp", "layers", "models"},
     "engine": {"dsp", "layers", "models", "engine"},
+    "control": {"engine", "control"},
     "training": {"dsp", "layers", "models", "training", "evaluation"},
     "evaluation": {"dsp", "layers", "models", "evaluation"},
-    "cli": {"dsp", "layers", "models", "engine", "training", "evaluation", "cli"},
+    "cli": {"dsp", "layers", "models", "engine", "training", "evaluation", "control", "cli"},
 }
 
 

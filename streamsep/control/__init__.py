@@ -1,0 +1,1 @@
+"""What turns the knobs of a stream while it plays."""
