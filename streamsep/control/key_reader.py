@@ -1,0 +1,144 @@
+"""Single keys from the terminal, as they are pressed; the terminal is as it was before, however the reader ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, TextIO
+
+_ARROWS = {"A": "up", "B": "down", "C": "right", "D": "left"}
+# An arrow as a terminal sends it (either cursor mode), any other escape sequence, or one character.
+_KEY = re.compile(r"\x1b[\[O](?P<arrow>[ABCD])|\x1b(?:[\[O][0-?]*[ -/]*[@-~]|.)?|(?P<plain>.)", re.DOTALL)
+# The second character that the Windows console gives for an arrow, as the sequence of a terminal.
+_WINDOWS_ARROWS = {"H": "\x1b[A", "P": "\x1b[B", "M": "\x1b[C", "K": "\x1b[D"}
+_POLL = 0.05  # seconds between looks at the keyboard, on Windows
+
+
+def split_keys(text: str) -> Iterator[str]:
+    r"""The keys in what a terminal sent; sequences without a meaning here are swallowed whole.
+
+    >>> list(split_keys("a\x1b[A1\x1b[1;5C\x1bOD"))
+    ['a', 'up', '1', 'left']
+    """
+    for match in _KEY.finditer(text):
+        if match["arrow"]:
+            yield _ARROWS[match["arrow"]]
+        elif match["plain"]:
+            yield match["plain"]
+
+
+def can_read_keys(stream: TextIO | None) -> bool:
+    """Whether `stream` is a terminal that is ours: not a pipe, not one in whose background we run."""
+    try:
+        if stream is None or not stream.isatty():
+            return False
+        return sys.platform == "win32" or os.tcgetpgrp(stream.fileno()) == os.getpgrp()
+    except (OSError, ValueError):
+        return False
+
+
+class KeyReader:
+    """Calls `press` with every key, from a thread of its own, between `with` and its end.
+
+    Ctrl-C stays an interrupt. What was typed and not read is forgotten at the end, so that it does not reach the shell.
+    """
+
+    def __init__(self, press: Callable[[str], None], stream: TextIO | None = None) -> None:
+        self._press = press
+        self._terminal = _Terminal((stream or sys.stdin).fileno())
+        self._thread = threading.Thread(target=self._run, name="streamsep-keys", daemon=True)
+
+    def __enter__(self) -> KeyReader:
+        self._terminal.open()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._terminal.stop()
+        self._thread.join()
+        self._terminal.close()
+
+    def _run(self) -> None:
+        while (text := self._terminal.read()) is not None:
+            for key in split_keys(text):
+                self._press(key)
+
+
+if sys.platform == "win32":
+
+    class _Terminal:
+        """The Windows console."""
+
+        def __init__(self, descriptor: int) -> None:
+            self._stopping = threading.Event()
+
+        def open(self) -> None:
+            """Nothing to prepare."""
+
+        def read(self) -> str | None:
+            """What was typed since the last call, after waiting for it; None at the end."""
+            import msvcrt
+
+            while not msvcrt.kbhit():
+                if self._stopping.wait(_POLL):
+                    return None
+            key = msvcrt.getwch()
+            return _WINDOWS_ARROWS.get(msvcrt.getwch(), "") if key in "\x00\xe0" else key
+
+        def stop(self) -> None:
+            """Let `read` return."""
+            self._stopping.set()
+
+        def close(self) -> None:
+            """Nothing to restore."""
+
+else:
+
+    class _Terminal:
+        """A POSIX terminal, without line editing and echo while it is open."""
+
+        def __init__(self, descriptor: int) -> None:
+            self._descriptor = descriptor
+            self._before: list[Any] = []
+            self._wake_read, self._wake_write = -1, -1
+
+        def open(self) -> None:
+            """Keep the settings, then turn line editing and echo off."""
+            import termios
+            import tty
+
+            self._before = termios.tcgetattr(self._descriptor)
+            self._wake_read, self._wake_write = os.pipe()
+            tty.setcbreak(self._descriptor, termios.TCSANOW)
+
+        def read(self) -> str | None:
+            """What was typed since the last call, after waiting for it; None at the end."""
+            import select
+
+            try:
+                ready, _, _ = select.select([self._descriptor, self._wake_read], [], [])
+                data = b"" if self._wake_read in ready else os.read(self._descriptor, 1024)
+            except OSError:
+                return None
+            return data.decode(errors="ignore") or None
+
+        def stop(self) -> None:
+            """Let `read` return."""
+            os.write(self._wake_write, b"x")
+
+        def close(self) -> None:
+            """Restore the settings; a terminal that has gone needs no restoring."""
+            import termios
+
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            try:
+                # Now, not after the output: a terminal stopped by Ctrl-S would let us wait for ever.
+                termios.tcsetattr(self._descriptor, termios.TCSANOW, self._before)
+                termios.tcflush(self._descriptor, termios.TCIFLUSH)
+            except termios.error:
+                pass

@@ -1,0 +1,61 @@
+"""Stand-ins for the live command's tests: knobs that only remember, and a terminal that is a pseudo-terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+class FakeDesk:
+    """Where the fake's knobs stand."""
+
+    def __init__(self) -> None:
+        self.bypass, self.panic = False, False
+        self.gains: dict[str, float] = {}
+        self.mutes: set[str] = set()
+        self.solos: set[str] = set()
+
+    def gain(self, stem: str) -> float:
+        return self.gains.get(stem, 1.0)
+
+    def muted(self, stem: str) -> bool:
+        return stem in self.mutes
+
+    def soloed(self, stem: str) -> bool:
+        return stem in self.solos
+
+
+class FakeKnobs:
+    """Knobs that turn nothing; `resets` and `takes` count what leaves no trace on the desk."""
+
+    def __init__(self) -> None:
+        self.desk = FakeDesk()
+        self.resets = 0
+        self.takes: list[Path] = []
+        self.fault: Exception | None = None
+
+    def set_gain(self, stem: str, gain: float) -> None:
+        self.desk.gains[stem] = gain
+
+    def set_mute(self, stem: str, on: bool) -> None:
+        (self.desk.mutes.add if on else self.desk.mutes.discard)(stem)
+
+    def set_solo(self, stem: str, on: bool) -> None:
+        (self.desk.solos.add if on else self.desk.solos.discard)(stem)
+
+    def set_bypass(self, on: bool) -> None:
+        self.desk.bypass = on
+
+    def set_panic(self, on: bool) -> None:
+        self.desk.panic = on
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def record(self, folder: Path, codec: Any) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.takes.append(folder)
+
+    def stop_recording(self) -> list[Path]:
+        return [self.takes[-1] / "drums.wav", self.takes[-1] / "mix.wav"]

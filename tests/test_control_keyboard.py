@@ -1,0 +1,293 @@
+"""Keys as a mixing desk: what each does to the knobs, and the terminal before and after."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+from streamsep.control.actions import Actions, Recording, new_take
+from streamsep.control.key_reader import KeyReader, can_read_keys, split_keys
+from streamsep.control.keyboard import KEYS, Keyboard
+from streamsep.engine.mixer import from_decibels
+from streamsep.errors import StreamsepError
+from streamsep.files import Codec
+from tests.live_fakes import FakeKnobs
+
+STEMS = ("drums", "bass", "other", "vocals")
+
+
+class Rig:
+    """Fake knobs with a keyboard in front of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.knobs = FakeKnobs()
+        self.actions = Actions(self.knobs, STEMS, Recording(folder, Codec()))
+        self._keyboard = Keyboard(self.actions)
+
+    def type(self, keys: str) -> None:
+        for key in split_keys(keys):
+            self._keyboard.press(key)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+UP, DOWN, RIGHT, LEFT = (f"\x1b[{letter}" for letter in "ABCD")
+
+
+def test_digits_mute_and_select(rig: Rig) -> None:
+    rig.type("24")
+    assert rig.knobs.desk.mutes == {"bass", "vocals"}
+    assert rig.actions.selected == 3
+    rig.type("2")
+    assert rig.knobs.desk.mutes == {"vocals"}
+    assert rig.actions.selected == 1
+
+
+def test_shifted_digits_solo_and_select(rig: Rig) -> None:
+    rig.type("!$")
+    assert rig.knobs.desk.solos == {"drums", "vocals"}
+    assert rig.actions.selected == 3
+    rig.type("$")
+    assert rig.knobs.desk.solos == {"drums"}
+    assert rig.knobs.desk.mutes == set()
+
+
+def test_digits_beyond_the_stems_do_nothing(rig: Rig) -> None:
+    rig.type("59%(x")
+    assert (rig.knobs.desk.mutes, rig.knobs.desk.solos, rig.actions.selected) == (set(), set(), 0)
+
+
+def test_the_selection_goes_round(rig: Rig) -> None:
+    seen = []
+    for key in (RIGHT, "\t", RIGHT, "\t", LEFT, LEFT):
+        rig.type(key)
+        seen.append(rig.actions.selected)
+    assert seen == [1, 2, 3, 0, 3, 2]
+
+
+def test_m_and_s_are_for_the_selected_stem(rig: Rig) -> None:
+    rig.type(RIGHT + "ms")
+    assert (rig.knobs.desk.mutes, rig.knobs.desk.solos) == ({"bass"}, {"bass"})
+    rig.type("ms")
+    assert (rig.knobs.desk.mutes, rig.knobs.desk.solos) == (set(), set())
+
+
+@pytest.mark.parametrize(
+    ("keys", "decibels"),
+    [("+", 1), (UP, 1), ("=", 1), ("-", -1), (DOWN, -1), ("---+", -2), ("\x1bOA\x1bOA", 2), ("--0", 0), ("+" * 15, 12)],
+)
+def test_gain_moves_by_one_decibel(rig: Rig, keys: str, decibels: float) -> None:
+    rig.type(LEFT + keys)
+    assert rig.knobs.desk.gains == {"vocals": pytest.approx(from_decibels(decibels))}
+
+
+def test_gain_ends_in_silence_and_comes_back(rig: Rig) -> None:
+    rig.type("-" * 60)
+    assert rig.knobs.desk.gain("drums") == pytest.approx(1e-3)
+    rig.type("-")
+    assert rig.knobs.desk.gain("drums") == 0.0
+    rig.type("-")
+    assert rig.knobs.desk.gain("drums") == 0.0
+    rig.type("+")
+    assert rig.knobs.desk.gain("drums") == pytest.approx(1e-3)
+
+
+def test_a_gain_above_the_highest_is_not_pulled_down_by_more(rig: Rig) -> None:
+    rig.knobs.set_gain("drums", from_decibels(20))
+    rig.type("+")
+    assert rig.knobs.desk.gain("drums") == pytest.approx(10.0)
+    rig.type("-")
+    assert rig.knobs.desk.gain("drums") == pytest.approx(from_decibels(19))
+
+
+def test_bypass_panic_and_reset(rig: Rig) -> None:
+    rig.type("b")
+    assert (rig.knobs.desk.bypass, rig.knobs.desk.panic) == (True, False)
+    rig.type("bp")
+    assert (rig.knobs.desk.bypass, rig.knobs.desk.panic) == (False, True)
+    rig.type(" r")
+    assert (rig.knobs.desk.panic, rig.knobs.resets) == (False, 1)
+    assert "forgotten" in rig.actions.notes[-1]
+
+
+def test_quit_and_help(rig: Rig) -> None:
+    rig.type("?")
+    assert (rig.actions.help, rig.actions.ended.is_set()) == (True, False)
+    rig.type("?q")
+    assert (rig.actions.help, rig.actions.ended.is_set()) == (False, True)
+
+
+def test_capital_r_records_and_ends_the_take(rig: Rig, tmp_path: Path) -> None:
+    times = [rig.actions.recorded]
+    rig.type("R")
+    times.append(rig.actions.recorded)
+    assert rig.knobs.takes[0].parent == tmp_path
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", rig.knobs.takes[0].name)
+    rig.type("R")
+    times.append(rig.actions.recorded)
+    assert times == [None, pytest.approx(30, abs=30), None]
+    assert list(rig.actions.notes) == [
+        f"recording into {rig.knobs.takes[0]}",
+        f"recorded drums.wav, mix.wav in {rig.knobs.takes[0]}",
+    ]
+
+
+def test_what_hinders_a_take_is_told_and_the_keys_go_on(rig: Rig) -> None:
+    rig.knobs.fault = StreamsepError("the disk is full; make room")
+    rig.type("R1")
+    assert rig.actions.recorded is None
+    assert list(rig.actions.notes) == ["the disk is full; make room"]
+    assert rig.knobs.desk.mutes == {"drums"}
+
+
+def test_takes_of_one_second_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.strftime", lambda form: "now")
+    assert new_take(tmp_path) == tmp_path / "now"
+    (tmp_path / "now").mkdir()
+    (tmp_path / "now_2").mkdir()
+    assert new_take(tmp_path) == tmp_path / "now_3"
+
+
+def test_help_tells_of_keys_that_work(rig: Rig) -> None:
+    words = {"left": LEFT, "right": RIGHT, "up": UP, "down": DOWN, "Tab": "\t", "Space": " ", "Shift + 1": "!"}
+    for keys, _ in KEYS:
+        for key in re.split(", | to | or ", keys):
+            (pressed,) = split_keys(words.get(key, key))
+            assert pressed in rig._keyboard._meanings
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("", []),
+        ("1q", ["1", "q"]),
+        ("\x1b[A\x1b[B\x1b[C\x1b[D", ["up", "down", "right", "left"]),
+        ("\x1bOA1", ["up", "1"]),
+        ("\x1b[1;5Aq", ["q"]),  # Ctrl and an arrow
+        ("\x1b[3~q", ["q"]),  # Delete
+        ("\x1bOPq", ["q"]),  # F1
+        ("\x1bqp", ["p"]),  # Alt and q
+        ("\x1b", []),
+        ("\n", ["\n"]),
+    ],
+)
+def test_what_terminals_send(text: str, keys: list[str]) -> None:
+    assert list(split_keys(text)) == keys
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, TextIO]]:
+    """A terminal's two ends: where a person types, and what a program reads."""
+    if sys.platform == "win32":
+        pytest.skip("there are no pseudo-terminals")
+    person, program = os.openpty()
+    with os.fdopen(program, "r+b", buffering=0, closefd=True) as file:
+        import io
+
+        with io.TextIOWrapper(file) as stream:
+            yield person, stream
+    os.close(person)
+
+
+def modes(stream: TextIO) -> list[object]:
+    import termios
+
+    return termios.tcgetattr(stream.fileno())
+
+
+def local_modes(stream: TextIO) -> int:
+    flags = modes(stream)[3]
+    assert isinstance(flags, int)
+    return flags
+
+
+def test_keys_come_singly_and_the_terminal_is_restored(terminal: tuple[int, TextIO]) -> None:
+    import termios
+
+    person, stream = terminal
+    before = modes(stream)
+    pressed: list[str] = []
+    enough = threading.Event()
+
+    def press(key: str) -> None:
+        pressed.append(key)
+        if len(pressed) == 3:
+            enough.set()
+
+    with KeyReader(press, stream):
+        assert not local_modes(stream) & (termios.ICANON | termios.ECHO)
+        assert local_modes(stream) & termios.ISIG  # Ctrl-C stays an interrupt
+        os.write(person, b"1\x1b[Aq")
+        assert enough.wait(10)
+    assert pressed == ["1", "up", "q"]
+    assert modes(stream) == before
+    assert threading.active_count() == 1 or not [t for t in threading.enumerate() if t.name == "streamsep-keys"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_the_terminal_is_restored_after_an_exception(terminal: tuple[int, TextIO], error: type[BaseException]) -> None:
+    _, stream = terminal
+    before = modes(stream)
+    with pytest.raises(error), KeyReader(lambda key: None, stream):
+        assert modes(stream) != before
+        raise error
+    assert modes(stream) == before
+
+
+def test_what_was_typed_and_not_read_does_not_reach_the_shell(terminal: tuple[int, TextIO]) -> None:
+    person, stream = terminal
+    busy, go = threading.Event(), threading.Event()
+
+    def press(key: str) -> None:
+        busy.set()
+        go.wait(10)
+
+    with KeyReader(press, stream) as reader:
+        os.write(person, b"a")
+        assert busy.wait(10)
+        os.write(person, b"rm -rf\n")
+        reader._terminal.stop()
+        go.set()
+    os.set_blocking(stream.fileno(), False)
+    with pytest.raises(BlockingIOError):
+        os.read(stream.fileno(), 100)
+
+
+def test_a_terminal_that_goes_away_ends_the_reader(terminal: tuple[int, TextIO]) -> None:
+    person, stream = terminal
+    spare = os.dup(person)
+    with KeyReader(lambda key: None, stream) as reader:
+        os.close(person)
+        os.close(spare)
+        reader._thread.join(10)
+        assert not reader._thread.is_alive()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), person)  # for the fixture to close
+
+
+def test_only_a_terminal_in_the_foreground_gives_keys(terminal: tuple[int, TextIO], tmp_path: Path) -> None:
+    assert not can_read_keys(None)
+    with (tmp_path / "x").open("w+") as file:
+        assert not can_read_keys(file)
+    closed = (tmp_path / "x").open()
+    closed.close()
+    assert not can_read_keys(closed)
+    # Not the terminal that this process was started from, so there is no foreground to be in.
+    assert not can_read_keys(terminal[1])
+
+
+def test_levels_are_finite_to_the_ear() -> None:
+    from streamsep.control.actions import to_decibels
+
+    assert to_decibels(0.0) == -math.inf
+    assert to_decibels(10.0) == pytest.approx(20.0)
