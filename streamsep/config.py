@@ -15,6 +15,14 @@ from streamsep.errors import StreamsepError
 T = TypeVar("T")
 
 
+def config_folder(kind: str) -> Path:
+    """Where the configurations of one kind are ("live", "models", "train")."""
+    # A wheel carries them inside the package; a checkout has them beside it.
+    package = Path(__file__).parent
+    inside = package / "configs"
+    return (inside if inside.is_dir() else package.parent / "configs") / kind
+
+
 class _UniqueKeys(yaml.SafeLoader):
     """The safe loader, but a key given twice is an error: YAML's last-one-wins hides mistakes."""
 

@@ -155,3 +155,14 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
     assert read_yaml(tmp_path / "a.yaml") == {}
     with pytest.raises(StreamsepError, match="cannot read the configuration"):
         read_yaml(tmp_path / "b.yaml")
+
+
+def test_configurations_lie_beside_the_checkout_and_inside_a_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streamsep import config
+
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "streamsep" / "config.py"))
+    assert config.config_folder("live") == tmp_path / "configs" / "live"
+    (tmp_path / "streamsep" / "configs").mkdir(parents=True)
+    assert config.config_folder("live") == tmp_path / "streamsep" / "configs" / "live"

@@ -109,7 +109,7 @@ def test_preset_that_does_not_exist() -> None:
 
 
 def test_malformed_preset_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_preset_folder", lambda: tmp_path)
+    monkeypatch.setattr(registry, "config_folder", lambda kind: tmp_path)
     (tmp_path / "a.yaml").write_text("class: HTDemucs\n")
     with pytest.raises(StreamsepError, match="keys class and config"):
         registry.build_preset("a")

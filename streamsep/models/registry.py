@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from streamsep.config import read_yaml
+from streamsep.config import config_folder, read_yaml
 from streamsep.errors import StreamsepError
 from streamsep.models.checkpoint import load_checkpoint
 from streamsep.models.model_classes import build_model
@@ -52,7 +52,7 @@ class PresetInfo:
 
 def preset_names() -> list[str]:
     """The names of all presets, sorted."""
-    return sorted(path.stem for path in _preset_folder().glob("*.yaml"))
+    return sorted(path.stem for path in config_folder("models").glob("*.yaml"))
 
 
 def model_names() -> list[str]:
@@ -68,7 +68,7 @@ def build_preset(name: str) -> nn.Module:
     Raises:
         StreamsepError: no such preset, or a malformed preset file.
     """
-    path = _preset_folder() / f"{name}.yaml"
+    path = config_folder("models") / f"{name}.yaml"
     if name not in preset_names():
         raise StreamsepError(f"there is no preset {name!r}{_near(name, preset_names())}; see: streamsep models list")
     data = read_yaml(path)
@@ -153,12 +153,6 @@ def cache_folder() -> Path:
 def weights_folder() -> Path:
     """The folder of the weights that ship with the package."""
     return _PACKAGE / "weights"
-
-
-def _preset_folder() -> Path:
-    # A wheel carries the presets inside the package; a checkout has them beside it.
-    inside = _PACKAGE / "configs" / "models"
-    return inside if inside.is_dir() else _PACKAGE.parent / "configs" / "models"
 
 
 def describe_unpullable(name: str) -> str:
