@@ -1,4 +1,4 @@
-"""A streaming resampler with the delay of a short filter: between any two rates, with positions that stay exact for hours.
+"""A streaming resampler with the delay of a short filter, between any two rates, whose positions stay exact for hours.
 
 A sinc under a Kaiser window, 32 frames of the lower rate to either side, tabulated at 512 phases with straight lines
 between them (J. O. Smith, "Digital Audio Resampling", https://ccrma.stanford.edu/~jos/resample/). Positions are whole
@@ -45,7 +45,7 @@ def half_width(input_rate: int, output_rate: int) -> int:
 
 @lru_cache(maxsize=8)
 def filter_table(input_rate: int, output_rate: int) -> Audio:
-    """The filter `[PHASES + 1, taps]`: row p is for a position p / PHASES after frame taps / 2 - 1. Each row sums to 1."""
+    """The filter `[PHASES + 1, taps]`; row p is for a position p / PHASES after frame taps / 2 - 1, and sums to 1."""
     half = half_width(input_rate, output_rate)
     distance = np.arange(PHASES + 1)[:, None] / PHASES + (half - 1) - np.arange(2 * half)
     window = np.i0(BETA * np.sqrt(np.maximum(0.0, 1 - (distance / half) ** 2)))
