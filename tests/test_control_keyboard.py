@@ -13,7 +13,7 @@ from typing import TextIO
 
 import pytest
 
-from streamsep.control.actions import Actions, Recording, new_take
+from streamsep.control.actions import Actions, Recording
 from streamsep.control.key_reader import KeyReader, can_read_keys, split_keys
 from streamsep.control.keyboard import KEYS, Keyboard
 from streamsep.engine.mixer import from_decibels
@@ -132,14 +132,13 @@ def test_capital_r_records_and_ends_the_take(rig: Rig, tmp_path: Path) -> None:
     times = [rig.actions.recorded]
     rig.type("R")
     times.append(rig.actions.recorded)
-    assert rig.knobs.takes[0].parent == tmp_path
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", rig.knobs.takes[0].name)
+    assert rig.knobs.takes == [tmp_path]
     rig.type("R")
     times.append(rig.actions.recorded)
     assert times == [None, pytest.approx(30, abs=30), None]
     assert list(rig.actions.notes) == [
-        f"recording into {rig.knobs.takes[0]}",
-        f"recorded drums.wav, mix.wav in {rig.knobs.takes[0]}",
+        f"recording into {tmp_path}",
+        f"recorded drums.wav, mix.wav in {tmp_path}",
     ]
 
 
@@ -149,14 +148,6 @@ def test_what_hinders_a_take_is_told_and_the_keys_go_on(rig: Rig) -> None:
     assert rig.actions.recorded is None
     assert list(rig.actions.notes) == ["the disk is full; make room"]
     assert rig.knobs.desk.mutes == {"drums"}
-
-
-def test_takes_of_one_second_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.strftime", lambda form: "now")
-    assert new_take(tmp_path) == tmp_path / "now"
-    (tmp_path / "now").mkdir()
-    (tmp_path / "now_2").mkdir()
-    assert new_take(tmp_path) == tmp_path / "now_3"
 
 
 def test_help_tells_of_keys_that_work(rig: Rig) -> None:

@@ -79,7 +79,7 @@ class Knobs(Protocol):
         ...
 
     def record(self, folder: Path, codec: Codec) -> None:
-        """Begin to record into a folder."""
+        """Begin to record into a folder of its own, named by the time, in `folder`."""
         ...
 
     def stop_recording(self) -> list[Path]:
@@ -89,7 +89,7 @@ class Knobs(Protocol):
 
 @dataclass(frozen=True)
 class Recording:
-    """Where recordings go: each take into a folder of its own below `folder`."""
+    """How takes are recorded: where their folders go, and the files' format."""
 
     folder: Path
     codec: Codec
@@ -179,15 +179,14 @@ class Actions:
             self.stop_recording()
 
     def start_recording(self) -> None:
-        """Begin a take in a folder named by the time.
+        """Begin a take.
 
         Raises:
             StreamsepError: the folder cannot be written.
         """
-        folder = new_take(self._recording.folder)
-        self._knobs.record(folder, self._recording.codec)
+        self._knobs.record(self._recording.folder, self._recording.codec)
         self._since = time.monotonic()
-        self.notes.append(f"recording into {folder}")
+        self.notes.append(f"recording into {self._recording.folder}")
 
     def stop_recording(self) -> None:
         """End the take, if there is one, and note its files."""
@@ -219,13 +218,3 @@ def to_decibels(gain: float) -> float:
     (0.0, -6.02, -inf)
     """
     return 20.0 * math.log10(gain) if gain > 0 else -math.inf
-
-
-def new_take(folder: Path) -> Path:
-    """A folder below `folder` that is named by the time and not there yet."""
-    name = time.strftime("%Y-%m-%d_%H-%M-%S")
-    path, number = folder / name, 1
-    while path.exists():
-        number += 1
-        path = folder / f"{name}_{number}"
-    return path

@@ -58,9 +58,11 @@ class KeyReader:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._terminal.stop()
-        self._thread.join()
-        self._terminal.close()
+        try:
+            self._terminal.stop()
+            self._thread.join()
+        finally:
+            self._terminal.close()
 
     def _run(self) -> None:
         while (text := self._terminal.read()) is not None:
