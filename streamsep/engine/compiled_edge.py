@@ -6,6 +6,7 @@ here. numba is imported where it is first needed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from types import FunctionType, SimpleNamespace
@@ -14,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamsep.engine import drift, edge, resampler
-from streamsep.engine.drift import READ, WRITTEN, Tally, admit, let_go, stamp_of
-from streamsep.engine.edge import KNEE, aim, core_frames
-from streamsep.engine.edge_plan import LOUDEST, EdgeState, Peak, Ramp, Setup
+from streamsep.engine.drift import admit, let_go, stamp_of
+from streamsep.engine.edge import KNEE, LOUDEST, aim, core_frames, output_target
+from streamsep.engine.edge_state import READ, WRITTEN, EdgeState, Floats, Knob, Peak, Ramp, Setup, Tally
 from streamsep.engine.fence import compiled_fence, fence
 from streamsep.engine.resampler import PHASES, Clock, Ints, advance, frames_for
 from streamsep.engine.ring import Audio
@@ -25,7 +26,7 @@ from streamsep.engine.ring import Audio
 _SCALAR: tuple[Callable[..., Any], ...] = (
     *(resampler.frames_for, resampler.count_from, resampler.advance),
     *(drift.steer, drift.lasting_excess, drift.stamp_of, drift.captured, drift.ahead, drift.start, drift.let_go),
-    *(drift.admit, edge.core_frames, edge.aim),
+    *(drift.admit, edge.core_frames, edge.aim, edge.output_target),
 )
 
 
@@ -65,36 +66,44 @@ def capture(state: EdgeState, indata: Audio, now: float) -> None:
     """See `Edge.capture`; `indata [n, device inputs]`."""
     setup, frames = state.setup, indata.shape[0]
     if setup[Setup.SEPARATE] == 1:
-        store(state, indata, now)
+        stored = store(state.fifo, state.fifo_counters, state.pick, indata)
+        if not stored:
+            state.tally[Tally.DROPPED] += frames
+            frames = 0
+        written = state.fifo_counters[WRITTEN] + frames
+        state.stamp[0] = stamp_of(written, now, setup[Setup.INPUT_RATE])
+        fence()
+        state.fifo_counters[WRITTEN] = written
     elif setup[Setup.RESAMPLE_IN] == 1:
         end = state.in_clock[Clock.END]
-        choose(state, indata, 0, state.in_history[:, end : end + frames])
+        choose(state.pick, indata, state.in_history[:, end : end + frames])
         state.in_clock[Clock.END] = end + frames
     else:
-        choose(state, indata, 0, state.core_in[:, :frames])
+        choose(state.pick, indata, state.core_in[:, :frames])
 
 
 def enter(state: EdgeState, frames: int, now: float) -> int:
     """See `Edge.enter`."""
-    count = core_frames(state, frames)
-    block = state.core_in[:, :count]
+    count = core_frames(state.setup, state.out_clock, frames)
+    made, fade, block = count, state.setup[Setup.FADE], state.core_in[:, :count]
     if state.setup[Setup.SEPARATE] == 1:
         made = admit(state, frames, count, now)
-        fetch(state, made)
-        join(state, count, made)
-    elif state.setup[Setup.RESAMPLE_IN] == 1 and count > 0:
-        convert(state.in_history, state.in_table, state.in_taps, state.in_clock, block)
-    aim(state, 0)
+        fetch(state.fifo, state.fifo_counters, state.in_history, state.in_clock, made)
+    if state.setup[Setup.RESAMPLE_IN] == 1 and made > 0:
+        convert(state.in_history, state.in_table, state.in_taps, state.in_clock, block[:, :made])
+    if state.setup[Setup.SEPARATE] == 1:
+        join(block, state.tally, state.seam, fade, made)
+    aim(state.ramps[0], state.knobs[Knob.INPUT_GAIN], fade)
     for channel in range(2):
-        amplify(state, 0, block[channel])
-        watch(state, Peak.INPUT, block[channel])
-    settle(state, 0, count)
+        amplify(state.ramps[0], fade, block[channel])
+        watch(state.peaks, Peak.INPUT, block[channel])
+    settle(state.ramps[0], count)
     return count
 
 
 def leave(state: EdgeState, count: int, outdata: Audio) -> None:
     """See `Edge.leave`; `outdata [n, device outputs]`."""
-    frames, bus = outdata.shape[0], state.core_out
+    frames, fade, bus = outdata.shape[0], state.setup[Setup.FADE], state.core_out
     if state.setup[Setup.RESAMPLE_OUT] == 1:
         end = state.out_clock[Clock.END]
         for channel in range(bus.shape[0]):
@@ -102,71 +111,62 @@ def leave(state: EdgeState, count: int, outdata: Audio) -> None:
                 state.out_history[channel, end + i] = bus[channel, i]
         state.out_clock[Clock.END] = end + count
         bus = state.bus
-        if frames > 0:
-            convert(state.out_history, state.out_table, state.out_taps, state.out_clock, bus[:, :frames])
-    aim(state, 1)
+        convert(state.out_history, state.out_table, state.out_taps, state.out_clock, bus[:, :frames])
+    aim(state.ramps[1], output_target(state.knobs), fade)
     for channel in range(outdata.shape[1]):
-        route(state, bus, channel, outdata[:, channel])
-        amplify(state, 1, outdata[:, channel])
+        output = outdata[:, channel]
+        route(state.matrix[channel], bus, output)
+        amplify(state.ramps[1], fade, output)
         if state.setup[Setup.LIMITER] == 1:
-            limit(outdata[:, channel])
-        watch(state, Peak.OUTPUT, outdata[:, channel])
-    settle(state, 1, frames)
+            limit(output)
+        watch(state.peaks, Peak.OUTPUT, output)
+    settle(state.ramps[1], frames)
 
 
-def choose(state: EdgeState, indata: Audio, first: int, out: Audio) -> None:
-    """Channels of `indata`, from frame `first` on, into `out [2, n]`; what is no sound becomes silence."""
+def choose(pick: Ints, indata: Audio, out: Audio) -> None:
+    """Channels of `indata [n, C]` into `out [2, n]`; what is no sound becomes silence."""
     for channel in range(2):
-        pick = state.pick[channel]
         for i in range(out.shape[1]):
-            sample = indata[first + i, pick]
+            sample = indata[i, pick[channel]]
             out[channel, i] = sample if abs(sample) <= np.float32(LOUDEST) else np.float32(0.0)
 
 
-def store(state: EdgeState, indata: Audio, now: float) -> None:
-    """Into the FIFO, all or nothing."""
-    counters, capacity, frames = state.fifo_counters, state.fifo.shape[1], indata.shape[0]
-    written = counters[WRITTEN]
+def store(fifo: Audio, counters: Ints, pick: Ints, indata: Audio) -> bool:
+    """Into the FIFO, all or nothing; the counter is the caller's to move."""
+    written, capacity, frames = counters[WRITTEN], fifo.shape[1], indata.shape[0]
     if written + frames - counters[READ] > capacity:
-        state.tally[Tally.DROPPED] += frames
-        frames = 0
+        return False
     start = written % capacity
     split = min(frames, capacity - start)
-    choose(state, indata, 0, state.fifo[:, start : start + split])
-    choose(state, indata, split, state.fifo[:, : frames - split])
-    state.stamp[0] = stamp_of(written + frames, now, state.setup[Setup.INPUT_RATE])
-    fence()
-    counters[WRITTEN] = written + frames
+    choose(pick, indata[:split], fifo[:, start : start + split])
+    choose(pick, indata[split:], fifo[:, : frames - split])
+    return True
 
 
-def fetch(state: EdgeState, made: int) -> None:
-    """From the FIFO through the resampler into the first `made` frames of `core_in`."""
+def fetch(fifo: Audio, counters: Ints, history: Audio, clock: Ints, made: int) -> None:
+    """From the FIFO to the history, as much as `made` core frames need."""
     if made == 0:
         return
-    counters, clock, capacity = state.fifo_counters, state.in_clock, state.fifo.shape[1]
-    end, read = clock[Clock.END], counters[READ]
+    capacity, end, read = fifo.shape[1], clock[Clock.END], counters[READ]
     frames = max(0, frames_for(clock, made) - end)
     fence()
     for channel in range(2):
         for i in range(frames):
-            state.in_history[channel, end + i] = state.fifo[channel, (read + i) % capacity]
+            history[channel, end + i] = fifo[channel, (read + i) % capacity]
     fence()
     counters[READ] = read + frames
     clock[Clock.END] = end + frames
-    convert(state.in_history, state.in_table, state.in_taps, clock, state.core_in[:, :made])
 
 
 def convert(history: Audio, table: Audio, taps: Audio, clock: Ints, out: Audio) -> None:
-    """See `Resampler.pull`; `out [C, m]`, m > 0."""
+    """See `Resampler.pull`; `out [C, m]`."""
     unit, start = clock[Clock.UNIT], clock[Clock.POSITION] - clock[Clock.HALF] + 1
     length, units = table.shape[1], clock[Clock.FRACTION]
     for i in range(out.shape[1]):
         first = start + units // unit
         phase = (units % unit) * (PHASES / unit)
         row = int(phase)
-        rise = np.float32(phase - row)
-        for tap in range(length):
-            taps[tap] = table[row, tap] + rise * (table[row + 1, tap] - table[row, tap])
+        blend(table[row], table[row + 1], np.float32(phase - row), taps)
         for channel in range(out.shape[0]):
             out[channel, i] = dot(history[channel, first : first + length], taps)
         units += clock[Clock.STEP]
@@ -177,8 +177,14 @@ def convert(history: Audio, table: Audio, taps: Audio, clock: Ints, out: Audio) 
             history[channel, i] = history[channel, i + done]
 
 
+def blend(low: Audio, high: Audio, share: np.float32, out: Audio) -> None:
+    """The filter between two phases."""
+    for tap in range(out.shape[0]):
+        out[tap] = low[tap] + share * (high[tap] - low[tap])
+
+
 def dot(window: Audio, taps: Audio) -> np.float32:
-    """Their product, summed in LANES sums side by side, for one sum must wait for itself at every tap."""
+    """Their product, in LANES sums side by side, for a single sum would wait for itself at every tap."""
     a = b = c = d = e = f = g = h = np.float32(0.0)
     for tap in range(0, taps.shape[0], 8):
         a += window[tap] * taps[tap]
@@ -192,62 +198,57 @@ def dot(window: Audio, taps: Audio) -> np.float32:
     return ((a + e) + (c + g)) + ((b + f) + (d + h))
 
 
-def join(state: EdgeState, count: int, made: int) -> None:
+def join(block: Audio, tally: Ints, seam: Audio, fade: int, made: int) -> None:
     """Fade in after a gap, and let the last value before one die away."""
-    block, tally, seam, fade = state.core_in, state.tally, state.seam, state.setup[Setup.FADE]
-    block[:, made:count] = 0.0
     rising = min(tally[Tally.RISING], made)
-    for i in range(rising):
-        weight = np.float32((fade - tally[Tally.RISING] + 1 + i) / fade)
-        for channel in range(2):
-            block[channel, i] *= weight
-    tally[Tally.RISING] -= rising
     broken = tally[Tally.BREAK] == 1
-    die_away(state, 0, made if broken else count)
-    if made > 0:
-        seam[0, 0], seam[0, 1] = block[0, made - 1], block[1, made - 1]
+    for channel in range(2):
+        block[channel, made:] = 0.0
+        for i in range(rising):
+            block[channel, i] *= np.float32((fade - tally[Tally.RISING] + 1 + i) / fade)
+    tally[Tally.RISING] -= rising
+    die_away(block[:, :made] if broken else block, tally, seam, fade)
+    for channel in range(2):
+        if made > 0:
+            seam[0, channel] = block[channel, made - 1]
     if broken:
         tally[Tally.BREAK] = 0
-        let_go(state)
-        die_away(state, made, count)
-    if count > 0:
-        seam[0, 0], seam[0, 1] = block[0, count - 1], block[1, count - 1]
+        let_go(tally, seam, fade)
+        die_away(block[:, made:], tally, seam, fade)
+    for channel in range(2):
+        if block.shape[1] > 0:
+            seam[0, channel] = block[channel, block.shape[1] - 1]
 
 
-def die_away(state: EdgeState, first: int, last: int) -> None:
-    """Add what still dies away to the frames from `first` to `last`."""
-    tally, fade = state.tally, state.setup[Setup.FADE]
+def die_away(block: Audio, tally: Ints, seam: Audio, fade: int) -> None:
+    """Add what still dies away."""
     falling = tally[Tally.FALLING]
-    frames = min(falling, last - first)
-    for i in range(frames):
-        weight = np.float32((falling - 1 - i) / fade)
-        for channel in range(2):
-            state.core_in[channel, first + i] += weight * state.seam[1, channel]
+    frames = min(falling, block.shape[1])
+    for channel in range(2):
+        for i in range(frames):
+            block[channel, i] += np.float32((falling - 1 - i) / fade) * seam[1, channel]
     tally[Tally.FALLING] = falling - frames
 
 
-def amplify(state: EdgeState, row: int, channel: Audio) -> None:
+def amplify(ramp: Floats, fade: int, channel: Audio) -> None:
     """Apply a gain to one channel; the ramp moves on in `settle`, once all have it."""
-    ramp, fade = state.ramps[row], state.setup[Setup.FADE]
-    left, target = int(ramp[Ramp.LEFT]), ramp[Ramp.TARGET]
+    left, start, target = int(ramp[Ramp.LEFT]), ramp[Ramp.START], ramp[Ramp.TARGET]
     if left == 0 and target == 1.0:
         return
     for i in range(channel.shape[0]):
-        way = max(0.0, float(left - 1 - i)) / fade
-        channel[i] *= np.float32(way * (ramp[Ramp.START] - target) + target)
+        channel[i] *= np.float32(max(0, left - 1 - i) / fade * (start - target) + target)
 
 
-def settle(state: EdgeState, row: int, frames: int) -> None:
+def settle(ramp: Floats, frames: int) -> None:
     """Move a ramp on."""
-    left = state.ramps[row, Ramp.LEFT]
-    state.ramps[row, Ramp.LEFT] = max(0.0, left - frames)
+    ramp[Ramp.LEFT] = max(0.0, ramp[Ramp.LEFT] - frames)
 
 
-def route(state: EdgeState, bus: Audio, output: int, channel: Audio) -> None:
+def route(gains: Audio, bus: Audio, channel: Audio) -> None:
     """The sum of the core's outputs on one device channel; a single one of gain 1 is a copy."""
     first = True
-    for number in range(bus.shape[0]):
-        gain = state.matrix[output, number]
+    for number in range(gains.shape[0]):
+        gain = gains[number]
         if gain == 0.0:
             continue
         for i in range(channel.shape[0]):
@@ -262,19 +263,19 @@ def limit(channel: Audio) -> None:
     for i in range(channel.shape[0]):
         size = abs(float(channel[i]))
         if size > KNEE:
-            size = min(1.0, KNEE + (1.0 - KNEE) * np.tanh((size - KNEE) / (1.0 - KNEE)))
+            size = min(1.0, KNEE + (1.0 - KNEE) * math.tanh((size - KNEE) / (1.0 - KNEE)))
             channel[i] = size if channel[i] > 0.0 else -size
 
 
-def watch(state: EdgeState, peak: int, channel: Audio) -> None:
+def watch(peaks: Audio, slot: int, channel: Audio) -> None:
     """Remember the highest sample."""
-    top = state.peaks[peak]
+    top = peaks[slot]
     for i in range(channel.shape[0]):
         top = max(top, abs(channel[i]))
-    state.peaks[peak] = top
+    peaks[slot] = top
 
 
 _LOOPS: tuple[Callable[..., Any], ...] = (
-    *(dot, convert, choose, store, fetch, die_away, join, amplify, settle, route, limit, watch),
+    *(blend, dot, convert, choose, store, fetch, die_away, join, amplify, settle, route, limit, watch),
     *(capture, enter, leave),
 )

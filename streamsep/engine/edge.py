@@ -12,35 +12,38 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsep.engine.drift import READ, WRITTEN, Tally, admit, let_go, stamp_of
-from streamsep.engine.edge_plan import LOUDEST, EdgePlan, EdgeState, Floats, Knob, Peak, Ramp, Setup, make_state
+from streamsep.engine.drift import admit, let_go, stamp_of
+from streamsep.engine.edge_plan import EdgePlan
+from streamsep.engine.edge_state import READ, WRITTEN, EdgeState, Floats, Knob, Peak, Ramp, Setup, Tally, make_state
 from streamsep.engine.fence import fence
-from streamsep.engine.resampler import Clock, Resampler, frames_for
+from streamsep.engine.resampler import Clock, Ints, Resampler, frames_for
 from streamsep.engine.ring import Audio
 from streamsep.engine.routing import Route, routing_matrix
 
 __all__ = ["Edge", "EdgePlan", "EdgeState", "Route", "make_state", "routing_matrix"]
 
 KNEE = 0.9  # below it the limiter does nothing
+LOUDEST = 1e6  # beyond 120 dB over full scale there is no sound, and sums of it are soon not finite
 
 
-def core_frames(state: EdgeState, frames: int) -> int:
-    """Core frames that the next device block of `frames` is made of."""
-    if state.setup[Setup.RESAMPLE_OUT] == 0 or frames == 0:
+def core_frames(setup: Ints, clock: Ints, frames: int) -> int:
+    """Core frames that the next device block of `frames` is made of, with the clock of the output."""
+    if setup[Setup.RESAMPLE_OUT] == 0 or frames == 0:
         return frames
-    return max(0, frames_for(state.out_clock, frames) - state.out_clock[Clock.END])
+    return max(0, frames_for(clock, frames) - clock[Clock.END])
 
 
-def aim(state: EdgeState, row: int) -> None:
-    """Let a gain (0: input, 1: output) set out for where its knob stands now."""
-    ramp, target = state.ramps[row], state.knobs[row]
-    if row == 1 and state.knobs[Knob.PANIC] != 0.0:
-        target = 0.0
+def aim(ramp: Floats, target: float, fade: int) -> None:
+    """Let a gain set out for `target`, from wherever it is."""
     if target != ramp[Ramp.TARGET]:
-        fade = state.setup[Setup.FADE]
         ramp[Ramp.START] = ramp[Ramp.TARGET] + (ramp[Ramp.START] - ramp[Ramp.TARGET]) * (ramp[Ramp.LEFT] / fade)
         ramp[Ramp.TARGET] = target
         ramp[Ramp.LEFT] = fade
+
+
+def output_target(knobs: Floats) -> float:
+    """Where the output's gain has to go now."""
+    return 0.0 if knobs[Knob.PANIC] != 0.0 else float(knobs[Knob.OUTPUT_GAIN])
 
 
 class Edge:
@@ -90,7 +93,7 @@ class Edge:
 
     def enter(self, frames: int, now: float = 0.0) -> int:
         """Fill `core_in[:, :m]` for an output block of `frames` <= max_block; returns m, which may be 0."""
-        state, count = self.state, core_frames(self.state, frames)
+        state, count = self.state, core_frames(self.state.setup, self.state.out_clock, frames)
         block = state.core_in[:, :count]
         if self.plan.separate:
             made = admit(state, frames, count, now)
@@ -98,7 +101,8 @@ class Edge:
             self._join(block, made)
         elif self.plan.resample_in and count:
             self._into.pull(block)
-        self._amplify(Knob.INPUT_GAIN, block)
+        aim(state.ramps[0], state.knobs[Knob.INPUT_GAIN], self._fade)
+        self._amplify(state.ramps[0], block)
         self._watch(Peak.INPUT, block)
         return count
 
@@ -110,7 +114,8 @@ class Edge:
             bus = self.state.bus[:, : outdata.shape[1]]
             self._out_of.pull(bus)
         self._route(bus, outdata)
-        self._amplify(Knob.OUTPUT_GAIN, outdata)
+        aim(self.state.ramps[1], output_target(self.state.knobs), self._fade)
+        self._amplify(self.state.ramps[1], outdata)
         if self.plan.limiter:
             self._limit(outdata)
         self._watch(Peak.OUTPUT, outdata)
@@ -171,7 +176,7 @@ class Edge:
             seam[0] = block[:, made - 1]
         if broken:
             tally[Tally.BREAK] = 0
-            let_go(self.state)
+            let_go(tally, seam, self._fade)
             self._die_away(block[:, made:])
         if block.shape[1]:
             seam[0] = block[:, -1]
@@ -195,10 +200,8 @@ class Edge:
         np.copyto(weight, gain, casting="same_kind")
         return weight
 
-    def _amplify(self, row: int, audio: Audio) -> None:
-        aim(self.state, row)
-        ramp, frames = self.state.ramps[row], audio.shape[1]
-        left, target = int(ramp[Ramp.LEFT]), ramp[Ramp.TARGET]
+    def _amplify(self, ramp: Floats, audio: Audio) -> None:
+        frames, left, target = audio.shape[1], int(ramp[Ramp.LEFT]), ramp[Ramp.TARGET]
         if left == 0:
             if target != 1.0:
                 np.multiply(audio, np.float32(target), out=audio)
