@@ -72,7 +72,7 @@ def admit(state: EdgeState, frames: int, count: int, now: float) -> int:
         position = counters[READ] + clock[Clock.POSITION] - clock[Clock.END]
         deviation = (due - position - clock[Clock.FRACTION] / clock[Clock.UNIT]) / rate
         if lasting_excess(loop, deviation, seconds):
-            tally[Tally.SKIPS] += 1
+            tally[Tally.OVERFLOWS] += 1
             tally[Tally.RUNNING] = 0
             let_go(tally, state.seam, setup[Setup.FADE])
         else:

@@ -76,7 +76,7 @@ class Tally(IntEnum):
 
     RUNNING = 0  # 1 while the FIFO is read
     UNDERRUNS = 1  # times it ran empty
-    SKIPS = 2  # times too much of it was thrown away
+    OVERFLOWS = 2  # times too much waited and was thrown away
     RISING = 3  # frames of a fade-in still to come
     FALLING = 4  # frames for which the last value before a gap still dies away
     BREAK = 5  # 1: the sound ends in this block
