@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamsep.engine.edge_plan import EdgePlan
-from streamsep.engine.resampler import LANES, PHASES, Clock, Ints, filter_table, half_width
+from streamsep.engine.resampler import LANES, Clock, Ints, filter_table, half_width
 from streamsep.engine.ring import Audio, Ring
 
 Floats = NDArray[np.float64]
@@ -168,7 +168,7 @@ def _picks(plan: EdgePlan) -> Ints:
 def _filter(input_rate: int, output_rate: int, channels: int, block: int) -> tuple[Audio, Audio]:
     """The table and the history of a resampler fed with `block` frames at a time; 0: of none."""
     if block == 0:
-        return np.zeros((PHASES + 1, LANES), dtype=np.float32), np.zeros((channels, 1), dtype=np.float32)
+        return np.zeros((2, LANES), dtype=np.float32), np.zeros((channels, 1), dtype=np.float32)
     # What waits for the filter, what the whole frame of the delay and the last position's rounding keep back.
     room = 2 * half_width(input_rate, output_rate) + 2 * (-(-input_rate // output_rate)) + 4 + block
     return filter_table(input_rate, output_rate), np.zeros((channels, room), dtype=np.float32)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from streamsep.engine.ring import Audio
 
 HALF = 32  # frames of the lower rate on either side of a position
-PHASES = 512  # straight lines between so many phases are wrong by 1e-5 of a sample at most
-BETA = 8.3  # shape of the window: what lies beyond the transition band is more than 80 dB down
+PHASES = 512  # lines between so many add less error (-106 dB) than the window lets through
+BETA = 9.5  # shape of the window: flat to 20 kHz, 89 dB down from 24.1 kHz on, at 44.1 kHz
 LANES = 8  # sums that run side by side in the compiled form: the filter's length is a multiple
 _PIECE = 64  # output frames that the numpy form makes at once
 _FINE = 1 << 42  # units of a frame at most: a million steps still fit in 64 bits
