@@ -100,6 +100,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value
     if origin in (typing.Union, types.UnionType):
         return _convert_union(args, value, where)
+    if origin is typing.Literal:
+        if value not in args:
+            raise StreamsepError(f"{where}: expected {' or '.join(map(str, args))}, got {value!r}")
+        return value
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast(type, hint), value, where)
     if origin in (tuple, list):

@@ -10,7 +10,6 @@ class FakeDesk:
     """Where the fake's knobs stand."""
 
     def __init__(self) -> None:
-        self.bypass, self.panic = False, False
         self.gains: dict[str, float] = {}
         self.mutes: set[str] = set()
         self.solos: set[str] = set()
@@ -30,6 +29,8 @@ class FakeKnobs:
 
     def __init__(self) -> None:
         self.desk = FakeDesk()
+        self.bypass, self.panic = False, False
+        self.recording: float | None = None
         self.resets = 0
         self.takes: list[Path] = []
         self.fault: Exception | None = None
@@ -44,10 +45,10 @@ class FakeKnobs:
         (self.desk.solos.add if on else self.desk.solos.discard)(stem)
 
     def set_bypass(self, on: bool) -> None:
-        self.desk.bypass = on
+        self.bypass = on
 
     def set_panic(self, on: bool) -> None:
-        self.desk.panic = on
+        self.panic = on
 
     def reset(self) -> None:
         self.resets += 1
@@ -56,6 +57,10 @@ class FakeKnobs:
         if self.fault is not None:
             raise self.fault
         self.takes.append(folder)
+        self.recording = 0.0
 
     def stop_recording(self) -> list[Path]:
+        if self.recording is None:
+            return []
+        self.recording = None
         return [self.takes[-1] / "drums.wav", self.takes[-1] / "mix.wav"]

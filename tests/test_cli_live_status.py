@@ -195,9 +195,9 @@ def test_json_carries_every_figure_and_is_json() -> None:
     assert data["p99_ms"] == 5.45
 
 
-def near(value: float, **within: float) -> Any:
+def near(value: float, abs: float | None = None, rel: float | None = None) -> Any:
     """A number that may stand where a float is declared."""
-    return pytest.approx(value, **within)
+    return pytest.approx(value, abs=abs, rel=rel)
 
 
 def test_meters_rise_at_once_and_fall_slowly() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -166,3 +166,14 @@ def test_configurations_lie_beside_the_checkout_and_inside_a_wheel(
     assert config.config_folder("live") == tmp_path / "configs" / "live"
     (tmp_path / "streamsep" / "configs").mkdir(parents=True)
     assert config.config_folder("live") == tmp_path / "streamsep" / "configs" / "live"
+
+
+def test_one_of_a_few_words() -> None:
+    @dataclass(frozen=True)
+    class Choice:
+        word: Literal["low", "high"] | float
+
+    assert from_dict(Choice, {"word": "high"}).word == "high"
+    assert from_dict(Choice, {"word": 2}).word == 2.0
+    with pytest.raises(StreamsepError, match="word: expected low or high, got 'lowest'"):
+        from_dict(Choice, {"word": "lowest"})

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from streamsep.config import config_folder, load_yaml
 from streamsep.errors import StreamsepError
@@ -17,7 +17,7 @@ from streamsep.errors import StreamsepError
 MAX_GAIN = 60.0
 MAX_CHANNEL = 256
 MIX = "mix"
-OVERLOADS = ("dry", "mute")
+Latency = Literal["low", "high"] | float
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class LiveConfig:
     input_gain: float = 0.0
     output_gain: float = 0.0
     limiter: bool | None = None
-    on_overload: str = "dry"
+    on_overload: Literal["dry", "mute"] = "dry"
     queue: int | None = None
     input_device: int | str | None = None
     output_device: int | str | None = None
     host_api: str | None = None
     samplerate: int | None = None
     blocksize: int | None = None
-    latency: str | float = "low"
+    latency: Latency = "low"
     exclusive: bool = False
 
     def __post_init__(self) -> None:
@@ -75,8 +75,6 @@ class LiveConfig:
             check_gain(level)
         if self.input_channels:
             check_channels(self.input_channels)
-        if self.on_overload not in OVERLOADS:
-            raise ValueError(f"on_overload is {' or '.join(OVERLOADS)}, not {self.on_overload!r}")
         for name in ("queue", "samplerate", "blocksize"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
@@ -118,13 +116,12 @@ def settings(args: argparse.Namespace) -> LiveConfig:
     base = load_preset(args.preset) if args.preset else LiveConfig()
     names = [item.name for item in dataclasses.fields(LiveConfig)]
     given: dict[str, Any] = {name: value for name in names if (value := getattr(args, name, None)) is not None}
-    if "gain" in given:
-        given["gain"] = base.gain | dict(given["gain"])
-    kept = [stem for stem in base.mute if stem not in dict(args.gain or ())]
-    given["mute"] = tuple(dict.fromkeys([*kept, *(args.mute or ())]))
-    given["solo"] = tuple(dict.fromkeys([*base.solo, *(args.solo or ())]))
-    if "routes" in given:
-        given["routes"] = tuple(given["routes"])
+    gain = dict(given.get("gain", ()))
+    kept = [stem for stem in base.mute if stem not in gain]
+    given["gain"] = base.gain | gain
+    given["mute"] = tuple(dict.fromkeys([*kept, *given.get("mute", ())]))
+    given["solo"] = tuple(dict.fromkeys([*base.solo, *given.get("solo", ())]))
+    given["routes"] = tuple(given.get("routes", base.routes))
     return dataclasses.replace(base, **given)
 
 
@@ -205,10 +202,11 @@ def check_gain(level: float) -> None:
         raise ValueError(f"a level in dB is at most {MAX_GAIN:g}, not {level:g}")
 
 
-def parse_latency(text: str) -> str | float:
+def parse_latency(text: str) -> Latency:
     """ "low", "high" or seconds; ValueError where it is none of them."""
-    if text in ("low", "high"):
-        return text
+    words: dict[str, Latency] = {"low": "low", "high": "high"}
+    if text in words:
+        return words[text]
     try:
         seconds = float(text)
     except ValueError:

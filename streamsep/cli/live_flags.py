@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from streamsep.cli.live_config import (
-    OVERLOADS,
     parse_channels,
     parse_device,
     parse_gain,
@@ -91,9 +90,14 @@ def add_device_flags(group: Any) -> None:
         )
     group.add_argument("--host-api", metavar="NAME", help="ALSA, JACK, ASIO, WASAPI, CoreAudio, ... (part of the name)")
     group.add_argument(
-        "--samplerate", type=positive_int, metavar="HZ", help="of the device (default: its own; 44100 needs no resampling)"
+        "--samplerate",
+        type=positive_int,
+        metavar="HZ",
+        help="of the device (default: its own; 44100 needs no resampling)",
     )
-    group.add_argument("--blocksize", type=positive_int, metavar="N", help="frames of a block (default 256, or JACK's period)")
+    group.add_argument(
+        "--blocksize", type=positive_int, metavar="N", help="frames of a block (default 256, or JACK's period)"
+    )
     group.add_argument(
         "--latency", type=argument(parse_latency), metavar="low|high|S", help="of the device, or seconds (default low)"
     )
@@ -139,7 +143,7 @@ def _add_sound_flags(group: Any) -> None:
     )
     group.add_argument(
         "--on-overload",
-        choices=OVERLOADS,
+        choices=("dry", "mute"),
         help="what sounds while the model is late: the mix or nothing (default dry)",
     )
 

@@ -175,10 +175,10 @@ class Observer:
             input=levels["input"],
             output=levels["output"],
             figures=self._figures,
-            bypass=desk.bypass,
-            panic=desk.panic,
+            bypass=stream.bypass,
+            panic=stream.panic,
             lost=stream.backend.lost,
-            recorded=self._actions.recorded,
+            recorded=stream.recording,
             help=self._actions.help,
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,17 +20,7 @@ LOWEST, HIGHEST = -60.0, 12.0
 
 
 class Desk(Protocol):
-    """Where the knobs stand."""
-
-    @property
-    def bypass(self) -> bool:
-        """Whether the dry mix is heard."""
-        ...
-
-    @property
-    def panic(self) -> bool:
-        """Whether all outputs are silent."""
-        ...
+    """Where the knobs of the stems stand."""
 
     def gain(self, stem: str) -> float:
         """Linear gain of a stem."""
@@ -47,11 +36,26 @@ class Desk(Protocol):
 
 
 class Knobs(Protocol):
-    """What of a `Stream` can be turned while it plays."""
+    """What of a `Stream` can be turned and seen while it plays."""
 
     @property
     def desk(self) -> Desk:
-        """Where the knobs stand."""
+        """Where the knobs of the stems stand."""
+        ...
+
+    @property
+    def bypass(self) -> bool:
+        """Whether the dry mix is heard."""
+        ...
+
+    @property
+    def panic(self) -> bool:
+        """Whether all outputs are silent."""
+        ...
+
+    @property
+    def recording(self) -> float | None:
+        """Seconds recorded so far, or None where nothing is recorded."""
         ...
 
     def set_gain(self, stem: str, gain: float) -> None:
@@ -117,12 +121,6 @@ class Actions:
         self.ended = threading.Event()
         self.help = False
         self._knobs, self._recording = knobs, recording
-        self._since: float | None = None
-
-    @property
-    def recorded(self) -> float | None:
-        """Seconds since the recording began, or None where nothing is recorded."""
-        return None if self._since is None else time.monotonic() - self._since
 
     def select(self, stem: int) -> None:
         """Choose the stem that `nudge_gain` and the other actions without a stem mean."""
@@ -160,11 +158,11 @@ class Actions:
 
     def toggle_bypass(self) -> None:
         """Hear the dry mix, or the stems again."""
-        self._knobs.set_bypass(not self._knobs.desk.bypass)
+        self._knobs.set_bypass(not self._knobs.bypass)
 
     def toggle_panic(self) -> None:
         """Silence everything at once, or let it sound again."""
-        self._knobs.set_panic(not self._knobs.desk.panic)
+        self._knobs.set_panic(not self._knobs.panic)
 
     def reset(self) -> None:
         """Forget the song so far, as for a new song."""
@@ -173,7 +171,7 @@ class Actions:
 
     def toggle_recording(self) -> None:
         """Begin to record, or end the recording."""
-        if self._since is None:
+        if self._knobs.recording is None:
             self.start_recording()
         else:
             self.stop_recording()
@@ -185,16 +183,11 @@ class Actions:
             StreamsepError: the folder cannot be written.
         """
         self._knobs.record(self._recording.folder, self._recording.codec)
-        self._since = time.monotonic()
         self.notes.append(f"recording into {self._recording.folder}")
 
     def stop_recording(self) -> None:
         """End the take, if there is one, and note its files."""
-        if self._since is None:
-            return
-        self._since = None
-        files = self._knobs.stop_recording()
-        if files:
+        if files := self._knobs.stop_recording():
             self.notes.append(f"recorded {', '.join(path.name for path in files)} in {files[0].parent}")
 
     def toggle_help(self) -> None:

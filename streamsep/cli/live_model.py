@@ -1,0 +1,88 @@
+"""The model of a live stream: loaded where it runs, which is usually another process than the one that is looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from streamsep.cli.options import pick_device
+from streamsep.errors import StreamsepError
+
+if TYPE_CHECKING:
+    from streamsep.engine.backends.base import AudioBackend
+    from streamsep.engine.executor import Executor
+    from streamsep.engine.host import Host, SeparatorInfo
+
+MEASURED_STEPS = 200
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model is to run, how, and how much of the device's sound one step may take; calling it loads the model.
+
+    It can be sent to another process, and called there.
+
+    Attributes:
+        model: a name or a path; None: the default one.
+        device: a torch device; None: the best one.
+        executor: as `make_executor` knows it.
+        block: most frames of a block of the audio device.
+        rate: of the audio device, in Hz.
+    """
+
+    model: str | None = None
+    device: str | None = None
+    executor: str = "auto"
+    block: int = 256
+    rate: int = 44100
+
+    def __call__(self) -> Executor:
+        """Load the model and make what runs its steps.
+
+        Raises:
+            StreamsepError: no such model, an offline model, no such device, or no such executor.
+        """
+        from streamsep.models.registry import default_model, load_model
+
+        return self.wrap(load_model(self.model or default_model("stream"), device=pick_device(self.device)))
+
+    def wrap(self, model: Any) -> Executor:
+        """What runs the steps of `model`, which is on the right device already.
+
+        Raises:
+            StreamsepError: an offline model, no such device, or no such executor.
+        """
+        from streamsep.engine.executor import make_executor
+        from streamsep.models.separator import Separator
+
+        if not isinstance(model, Separator):
+            cure = "choose a streaming --model; streamsep models list shows the latency of those"
+            raise StreamsepError(f"{self.model} is an offline model; {cure}")
+        chunk = math.ceil(self.block * model.sample_rate / (self.rate * model.hop))
+        return make_executor(self.executor, model, device=pick_device(self.device), max_chunk=chunk)
+
+
+def make_host(factory: Callable[[], Executor], worker: str, measure: int) -> Host:
+    """A process or a thread that holds what `factory` makes; with `measure` steps timed.
+
+    With a process, this one need not import torch: `factory` must be picklable, and is called over there.
+    """
+    if worker == "process":
+        from streamsep.engine.process_host import ProcessHost
+
+        return ProcessHost(factory, measure)
+    from streamsep.engine.thread_host import ThreadHost
+
+    return ThreadHost(factory(), measure)
+
+
+def choose_queue(wanted: int | None, info: SeparatorInfo, device: AudioBackend) -> int:
+    """Blocks granted to the model: as wanted, or what its measured steps need, or one where the device waits for it."""
+    from streamsep.cli.stream import measured_queue
+
+    if wanted is not None or device.lock_step or not info.step_times:
+        return wanted or 1
+    block = math.ceil(device.max_block * info.sample_rate / device.sample_rate)
+    return measured_queue(info, block)
