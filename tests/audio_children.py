@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -104,9 +106,10 @@ def survive(config: dict[str, Any]) -> None:
     while not closing.wait(0.05):
         if device.lost is not None:
             say(_state(device.lost, start, device, process))
-            while not closing.wait(0.05) and not device.reopen():
-                pass
-            say(_state("back", start, device, process))
+            while not closing.wait(0.05):
+                if device.reopen():
+                    say(_state("back", start, device, process))
+                    break
     before = time.monotonic()
     device.stop()
     say({"stopped": time.monotonic() - before})
@@ -123,6 +126,18 @@ def _state(what: str, start: float, device: PortAudioDevice, process: Gains) -> 
         "done": process.done,
         "sizes": sorted(process.sizes),
     }
+
+
+def capture(config: dict[str, Any], frames: int) -> None:
+    """Record `frames` of a separate input and say it, while the output plays a ramp."""
+    device, process = PortAudioDevice(DeviceConfig(**config)), Gains()
+    device.start(process, None, 0)
+    while process.done < frames or sum(block.shape[1] for block in list(process.captured)) < frames:
+        time.sleep(0.001)
+    device.stop()
+    heard = np.concatenate(process.captured, axis=1)
+    say({"separate": device.separate, "rates": [device.input_rate, device.sample_rate], "latency": device.latency})
+    say(heard[:, :frames].tolist())
 
 
 def refused(config: dict[str, Any]) -> None:

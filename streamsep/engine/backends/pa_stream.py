@@ -69,7 +69,7 @@ class Streams:
 
     @property
     def pulse(self) -> tuple[float, ...]:
-        """Something that changes with every block, whoever handles it: PortAudio's measure of the load."""
+        """Of each stream, something that changes with every block, whoever handles it: PortAudio's measure of load."""
         return tuple(self._library.Pa_GetStreamCpuLoad(stream._ptr) for stream in self._streams)
 
     def start(self) -> None:

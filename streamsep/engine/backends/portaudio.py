@@ -57,7 +57,7 @@ class PortAudioDevice(AudioBackend):
         self._stopped, self._ended = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._lost: str | None = None
-        self._seen: tuple[tuple[float, ...], float] = ((), 0.0)  # signs of life, and when they last changed
+        self._seen: list[tuple[float, float]] = []  # of each stream: the pulse, and when it last changed
         self._probe()
 
     @property
@@ -132,7 +132,7 @@ class PortAudioDevice(AudioBackend):
     def _open(self) -> Streams:
         streams = self._streams = Streams(self._plan, self._callbacks(), self.config.exclusive)
         self.latency = streams.latency
-        self._seen = (streams.pulse, time.monotonic())
+        self._seen = [(pulse, time.monotonic()) for pulse in streams.pulse]
         try:
             streams.start()
         except StreamsepError:
@@ -187,18 +187,18 @@ class PortAudioDevice(AudioBackend):
         name = " and ".join(dict.fromkeys(self.names))
         if not streams.active:
             return f"{name} is gone: unplugged, or its sound server has ended"
-        pulse, now = streams.pulse, time.monotonic()
-        if pulse != self._seen[0]:
-            self._seen = (pulse, now)
-        silent = now - self._seen[1]
+        now = time.monotonic()
+        pairs = zip(streams.pulse, self._seen, strict=True)
+        self._seen = [seen if pulse == seen[0] else (pulse, now) for pulse, seen in pairs]
+        silent = now - min(changed for _, changed in self._seen)
         longest = max(_SILENT_SECONDS, 4 * self.max_block / self.sample_rate)
         return f"{name} has delivered nothing for {silent:.1f} s" if silent > longest else None
 
     def _flows(self, streams: Streams) -> bool:
         """Whether blocks come, within a time that a server may take to begin."""
-        first, deadline = self._seen[0], time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and not self._stopped.is_set():
-            if streams.pulse != first:
+            if all(pulse != first for pulse, (first, _) in zip(streams.pulse, self._seen, strict=True)):
                 return True
             time.sleep(0.01)
         return False
