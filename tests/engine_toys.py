@@ -13,6 +13,7 @@ from streamsep.engine.backends.clocked import Clocking, Faults
 from streamsep.engine.backends.fake import FakeDevice
 from streamsep.engine.executor import make_executor
 from streamsep.engine.stream import Stream, StreamConfig
+from streamsep.engine.thread_host import ThreadHost
 
 Audio = NDArray[np.float32]
 NAMES = ("drums", "bass", "other", "vocals")
@@ -44,6 +45,19 @@ class DelaySplit:
         delayed = joined[..., :frames]
         sources = torch.stack([delayed * share for share in SHARES], dim=1)
         return sources, PastState(joined[..., frames:], state.steps + 1)
+
+
+class DiesAt(DelaySplit):
+    """Fails at a certain step."""
+
+    def __init__(self, hop: int = 8, latency: int = 8, sample_rate: int = 44100, step: int = 30) -> None:
+        super().__init__(hop, latency, sample_rate)
+        self._last = step
+
+    def step(self, mix: Tensor, state: PastState) -> tuple[Tensor, PastState]:
+        if int(state.steps[0]) == self._last:
+            raise RuntimeError("boom")
+        return super().step(mix, state)
 
 
 class Fir:
@@ -114,7 +128,7 @@ def make_stream(
     config = config or StreamConfig()
     outputs = 2 if config.output == "mix" else 2 * len(separator.sources)
     device = FakeDevice(samples, outputs, clocking=Clocking(blocks, realtime), faults=faults)
-    return Stream(make_executor(executor, separator, max_chunk=max_chunk), device, config), device
+    return Stream(ThreadHost(make_executor(executor, separator, max_chunk=max_chunk)), device, config), device
 
 
 def run_stream(stream: Stream) -> None:
@@ -123,3 +137,4 @@ def run_stream(stream: Stream) -> None:
     while not stream.wait(0.05):
         pass
     stream.close()
+    stream.host.close()

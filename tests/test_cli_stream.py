@@ -201,7 +201,7 @@ def test_a_model_that_fails_in_the_middle_is_one_sentence(
     monkeypatch.setattr(toy, "step", fail)
     assert stream(tmp_path / "song.wav", "-o", tmp_path / "out") == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error == "streamsep: error: the model failed in the middle of the stream: boom"
+    assert error == "streamsep: error: the model failed in the middle of the stream: RuntimeError: boom"
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from streamsep.engine.callback import Callback, DelayLine, OnOverload
-from streamsep.engine.link import Counter, Link
+from streamsep.engine.compiled_callback import compiled_handle, make_state
+from streamsep.engine.link import Counter, Link, LinkShape
 from streamsep.engine.timing import LatencyBudget, budget
 from tests.engine_toys import Audio, delayed, noise, tone
 
@@ -16,14 +17,40 @@ BLOCK, FADE = 16, 8
 SPEND = budget(sample_rate=44100, hop=8, model=8, block=BLOCK, max_block=BLOCK, queue=1, fade=FADE, device=0)
 
 
+class CompiledCallback:
+    """The compiled form with the interface of the other."""
+
+    def __init__(
+        self,
+        link: Link,
+        spend: LatencyBudget,
+        *,
+        max_block: int,
+        on_overload: OnOverload = "dry",
+        recover: int = 0,
+    ) -> None:
+        self._counters, self._max_block = link.counters, max_block
+        self._state = make_state(link, spend, max_block, on_overload, recover)
+
+    def __call__(self, indata: Audio, outdata: Audio, xrun: bool = False) -> None:
+        self._counters[Counter.XRUNS] += xrun
+        for start in range(0, indata.shape[1], self._max_block):
+            block = np.ascontiguousarray(indata[:, start : start + self._max_block])
+            out = np.zeros((len(outdata), block.shape[1]), np.float32)
+            compiled_handle()(self._state, block, out, block.shape[1])
+            outdata[:, start : start + self._max_block] = out
+
+
 class Rig:
     """A callback whose worker hands the input on, twice as loud, whenever it is told to work."""
 
+    kind: type[Callback] | type[CompiledCallback] = Callback
+
     def __init__(self, on_overload: OnOverload = "dry", recover: int = 0, outputs: int = 2, room: int = 4000) -> None:
         self.budget: LatencyBudget = SPEND
-        self.link = Link(2, outputs, room, room + self.budget.path + BLOCK)
+        self.link = Link(LinkShape(2, outputs, room, room + self.budget.path + BLOCK))
         self.link.output.write_silence(self.budget.path)
-        self.callback = Callback(self.link, SPEND, max_block=BLOCK, on_overload=on_overload, recover=recover)
+        self.callback = self.kind(self.link, SPEND, max_block=BLOCK, on_overload=on_overload, recover=recover)
         self.pairs = outputs // 2
         self._model = DelayLine(2, self.budget.model, room)
 
@@ -47,6 +74,12 @@ class Rig:
 
     def count(self, counter: Counter) -> int:
         return int(self.link.counters[counter])
+
+
+@pytest.fixture(autouse=True, params=[Callback, CompiledCallback])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here is held against both forms of the callback."""
+    monkeypatch.setattr(Rig, "kind", request.param)
 
 
 def wet_weight(played: Audio) -> Audio:
@@ -112,9 +145,9 @@ def test_the_separated_sound_waits_for_a_steady_worker() -> None:
 def test_blocks_of_any_size_fade_without_a_click(pattern: list[int]) -> None:
     spend = budget(sample_rate=44100, hop=8, model=8, block=None, max_block=BLOCK, queue=4, fade=FADE, device=0)
     rig = Rig()
-    rig.link = Link(2, 2, 4000, 4000)
+    rig.link = Link(LinkShape(2, 2, 4000, 4000))
     rig.link.output.write_silence(spend.path)
-    rig.callback = Callback(rig.link, spend, max_block=BLOCK)
+    rig.callback = rig.kind(rig.link, spend, max_block=BLOCK)
     played, number, position = [], 0, 0
     while position < 1200:
         frames = pattern[number % len(pattern)]
@@ -166,7 +199,7 @@ def test_flagged_blocks_are_counted() -> None:
 
 def test_a_block_allocates_no_audio() -> None:
     spend = budget(sample_rate=44100, hop=512, model=512, block=4096, max_block=4096, queue=1, fade=64, device=0)
-    link = Link(2, 8, 40960, 81920)
+    link = Link(LinkShape(2, 8, 40960, 81920))
     link.output.write_silence(81920)
     callback = Callback(link, spend, max_block=4096)
     block, out = np.ones((2, 4096), np.float32), np.zeros((8, 4096), np.float32)

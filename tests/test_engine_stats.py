@@ -15,7 +15,7 @@ from streamsep.engine.timing import budget
 def make_report(**changes: object) -> StreamReport:
     declared = budget(sample_rate=44100, hop=512, model=512, block=256, max_block=256, queue=2, fade=64, device=256)
     times = StepTimes(100, 0.005, 0.007, 0.008, 0.009, 0.43)
-    report = StreamReport(declared, times, 512, 12.5, 3, 2, 1, 4, 7, 5, 0, None)
+    report = StreamReport(declared, times, 512, 12.5, 3, 2, 1, 4, 7, 5, 0)
     return dataclasses.replace(report, **changes)  # type: ignore[arg-type]
 
 
@@ -35,7 +35,7 @@ def test_a_chunk_counts_by_the_hop() -> None:
 
 
 def test_memory_is_bounded_and_the_longest_is_kept() -> None:
-    recorder = StepRecorder(capacity=4)
+    recorder = StepRecorder(np.zeros(2 + 4))
     for seconds in (9.0, 1.0, 2.0, 3.0, 4.0):
         recorder.add(seconds)
     times = recorder.summary(512, 44100)
@@ -47,10 +47,12 @@ def test_no_steps_are_no_error() -> None:
 
 
 def test_text_names_every_event() -> None:
-    text = make_report(recoveries=6, error="RuntimeError: boom").to_text()
+    text = make_report(recoveries=6, worker_restarts=8, device_losses=9, error="RuntimeError: boom").to_text()
     for part in ("p50 5.00", "p99.9 8.00", "of 11.61 a hop", "0.430", "3 late hops, 2 skipped", "1 fades, 4 blocks"):
         assert part in text
-    for part in ("5 xruns, 7 frames lost", "recoveries        6", "worker died       RuntimeError: boom"):
+    for part in ("5 xruns, 7 frames lost", "worker died       RuntimeError: boom"):
+        assert part in text
+    for part in ("recoveries        6", "worker restarts   8", "device lost       9"):
         assert part in text
     quiet = make_report().to_text()
     assert "recoveries" not in quiet

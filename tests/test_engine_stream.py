@@ -12,9 +12,10 @@ from torch import Tensor
 from streamsep.engine.backends.clocked import Faults
 from streamsep.engine.backends.fake import FakeDevice
 from streamsep.engine.executor import make_executor
-from streamsep.engine.stream import Stream, StreamConfig, measure_step
+from streamsep.engine.stream import Stream, StreamConfig
+from streamsep.engine.thread_host import ThreadHost, measure_step
 from streamsep.errors import StreamsepError
-from tests.engine_toys import DelaySplit, Fir, delayed, make_stream, noise, run_steps, run_stream, tone
+from tests.engine_toys import DelaySplit, DiesAt, Fir, delayed, make_stream, noise, run_steps, run_stream, tone
 
 STEMS = StreamConfig(output="stems", fade=4)
 QUICK = StreamConfig(fade=16, recover_seconds=0.001, catch_up_seconds=0.05)
@@ -112,15 +113,6 @@ def test_fades_and_gains_do_not_click() -> None:
     assert np.abs(np.diff(played)).max() <= np.abs(np.diff(samples)).max() + 0.5 / 64
 
 
-class DiesAt(DelaySplit):
-    """Fails at step 30."""
-
-    def step(self, mix: Tensor, state: Any) -> tuple[Tensor, Any]:
-        if int(state.steps[0]) == 30:
-            raise RuntimeError("boom")
-        return super().step(mix, state)
-
-
 @pytest.mark.parametrize("on_overload", ["dry", "mute"])
 def test_a_dead_worker_is_heard_as_dry_or_nothing_and_reported(on_overload: Any) -> None:
     samples = noise(2000)
@@ -167,7 +159,7 @@ def test_a_reset_while_it_plays_does_not_stop_the_stream() -> None:
                 stream.reset()
             return super().step(mix, state)
 
-    stream.executor.separator = Seeker(8, 24)
+    stream.host._executor.separator = Seeker(8, 24)  # type: ignore[attr-defined]
     run_stream(stream)
     expected = delayed(samples, stream.budget.lag, device.played.shape[1])
     differs = np.flatnonzero(np.abs(device.played - expected).max(axis=0) > 1e-6)
@@ -208,19 +200,20 @@ def test_a_model_that_cannot_step_is_told_before_the_device_starts() -> None:
 
 
 def test_devices_that_do_not_fit_are_refused_with_the_cure() -> None:
-    executor = make_executor("eager", DelaySplit())
-    with pytest.raises(StreamsepError, match="set it to 44100 Hz"):
-        Stream(executor, FakeDevice(noise(8), sample_rate=48000))
-    with pytest.raises(StreamsepError, match="open 2 inputs and 8 outputs"):
-        Stream(executor, FakeDevice(noise(8), 2), StreamConfig(output="stems"))
+    host = ThreadHost(make_executor("eager", DelaySplit()))
+    with pytest.raises(StreamsepError, match="need 8 output channels and the device has 2"):
+        Stream(host, FakeDevice(noise(8), 2), StreamConfig(output="stems"))
+    with pytest.raises(StreamsepError, match="at most 10 s"):
+        Stream(host, FakeDevice(noise(8)), StreamConfig(queue=100_000))
     with pytest.raises(StreamsepError, match="batch=1"):
-        Stream(make_executor("eager", DelaySplit(), batch=2), FakeDevice(noise(8)))
+        ThreadHost(make_executor("eager", DelaySplit(), batch=2))
+    host.close()
 
 
 @pytest.mark.parametrize("changes", [{"queue": 0}, {"fade": 0}, {"on_overload": "loud"}, {"output": "quad"}])
 def test_config_is_checked(changes: dict[str, Any]) -> None:
     with pytest.raises(StreamsepError):
-        Stream(make_executor("eager", DelaySplit()), FakeDevice(noise(8)), StreamConfig(**changes))
+        Stream(ThreadHost(make_executor("eager", DelaySplit())), FakeDevice(noise(8)), StreamConfig(**changes))
 
 
 def test_step_times_are_measured_on_warm_steps() -> None:

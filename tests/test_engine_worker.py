@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torch import Tensor
 
-from streamsep.engine.control import Controls, Knob, Message
-from streamsep.engine.doorbell import make_doorbell
+from streamsep.engine.desk import Desk
 from streamsep.engine.executor import make_executor
-from streamsep.engine.link import Counter, Link
-from streamsep.engine.mixer import Mixer
+from streamsep.engine.host import Job
+from streamsep.engine.link import Counter, Link, LinkShape
 from streamsep.engine.session import Session
+from streamsep.engine.stats import StepRecorder
 from streamsep.engine.timing import budget
-from streamsep.engine.worker import Worker, WorkerThread
-from tests.engine_toys import NAMES, Audio, DelaySplit, noise
+from streamsep.engine.worker import Worker
+from tests.engine_toys import NAMES, SHARES, Audio, DelaySplit, noise
 
 HOP, BLOCK, CATCH_UP = 8, 16, 80
 
@@ -31,10 +29,17 @@ class Rig:
         self.spend = budget(
             sample_rate=44100, hop=HOP, model=separator.latency, block=BLOCK, max_block=BLOCK, queue=1, fade=4, device=0
         )
-        self.link = Link(2, 2, room, room)
-        self.session = Session(make_executor("eager", separator, max_chunk=max_chunk), fade=4)
-        self.controls, self.mixer = Controls(), Mixer(NAMES, "mix", ramp=1)
-        self.worker = Worker(self.link, self.session, self.mixer, self.controls, self.spend, CATCH_UP)
+        self.link = Link(LinkShape(2, 2, room, room, 8, 400))
+        self.link.output.write_silence(self.spend.path)
+        self.desk = Desk(NAMES, self.link.knobs)
+        self.desk.clear()
+        self.executor = make_executor("eager", separator, max_chunk=max_chunk)
+        self.hire()
+        self.collect()
+
+    def hire(self) -> None:
+        """A new worker on the same link."""
+        self.worker = Worker(self.link, Session(self.executor, fade=4), Job(self.spend, CATCH_UP, ramp=1))
 
     def deliver(self, samples: Audio) -> None:
         self.link.input.write(samples)
@@ -58,23 +63,23 @@ def test_hops_come_out_in_order_and_the_rest_waits(max_chunk: int) -> None:
     rig.worker.pump()
     np.testing.assert_allclose(rig.collect(), samples[:, :96], atol=1e-7)
     assert rig.link.input.readable == 4
-    assert rig.worker.error is None
 
 
 def test_steps_are_counted_and_timed() -> None:
     rig = Rig(max_chunk=2)
     rig.deliver(noise(5 * HOP))
     rig.worker.pump()
-    assert rig.count(Counter.STEPS) == rig.worker.recorder.count == 3
-    times = rig.worker.recorder.summary(HOP, 44100)
+    recorder = StepRecorder(rig.link.times)
+    assert rig.count(Counter.STEPS) == recorder.count == 3
+    times = recorder.summary(HOP, 44100)
     assert 0 < times.p50 <= times.longest
 
 
-def test_messages_take_effect_before_the_next_step() -> None:
+def test_knobs_take_effect_before_the_next_step() -> None:
     rig = Rig()
     rig.deliver(np.ones((2, HOP), np.float32))
     rig.worker.pump()
-    rig.controls.send(Message(Knob.MUTE, 0, 1.0))
+    rig.desk.set_mute("drums", True)
     rig.deliver(np.ones((2, HOP), np.float32))
     rig.worker.pump()
     out = rig.collect()[0]
@@ -142,50 +147,78 @@ class Broken(DelaySplit):
         return super().step(mix, state)
 
 
-def test_death_is_noticed_and_final() -> None:
+def test_death_is_told_and_leaves_the_rest_lying() -> None:
     rig = Rig(Broken(HOP, 0))
     rig.deliver(noise(5 * HOP))
-    rig.worker.pump()
-    assert str(rig.worker.error) == "boom"
-    rig.worker.pump()
+    assert rig.worker.pump() == "RuntimeError: boom"
     assert rig.link.output.readable == 2 * HOP
 
 
-def test_a_full_output_ring_is_an_error_not_a_shift() -> None:
-    rig = Rig(room=64)
-    for _ in range(3):
-        rig.deliver(noise(32))
-        rig.worker.pump()
-    assert "output ring is full" in str(rig.worker.error)
-
-
-def test_thread_warms_up_then_works_until_it_is_stopped() -> None:
-    rig, bell, samples = Rig(), make_doorbell(), noise(80)
-    thread = WorkerThread(rig.worker, bell)
-    thread.start()
-    assert thread.alive
+def test_a_new_worker_goes_on_at_the_right_index() -> None:
+    rig, samples = Rig(Broken(HOP, 0)), noise(5 * HOP)
     rig.deliver(samples)
-    bell.ring()
-    while thread.alive and rig.link.output.readable < 80:
-        time.sleep(0.001)
-    thread.stop()
-    assert rig.worker.error is None
-    np.testing.assert_allclose(rig.collect(), samples, atol=1e-7)
-    bell.close()
+    rig.worker.pump()  # dies with the third hop in hand
+    rig.executor.separator = DelaySplit(HOP, 0)
+    rig.hire()
+    assert rig.worker.pump() is None
+    expected = samples.copy()
+    expected[:, 2 * HOP : 3 * HOP] = 0
+    np.testing.assert_allclose(rig.collect(), expected, atol=1e-7)
 
 
-def test_thread_that_cannot_warm_up_is_dead_on_arrival() -> None:
-    rig, bell = Rig(Broken(HOP, 0)), make_doorbell()
-    thread = WorkerThread(rig.worker, bell, warm_up=5)
-    thread.start()
-    assert not thread.alive
-    assert str(rig.worker.error) == "boom"
-    thread.stop()
-    bell.close()
-
-
-def test_pump_leaves_the_caller_s_thread_as_it_was() -> None:
-    rig = Rig()
-    rig.deliver(noise(HOP))
+def test_a_full_output_ring_costs_sound_but_never_shifts_it() -> None:
+    rig, samples = Rig(room=64), noise(160)
+    for start in (0, 32, 64):
+        rig.deliver(samples[:, start : start + 32])
+        assert rig.worker.pump() is None
+    np.testing.assert_allclose(rig.collect(), samples[:, :64], atol=1e-7)
+    rig.deliver(samples[:, 96:128])
     rig.worker.pump()
-    assert not torch.is_inference_mode_enabled()
+    expected = samples[:, 64:128].copy()
+    expected[:, :32] = 0
+    np.testing.assert_allclose(rig.collect(), expected, atol=1e-7)
+
+
+def test_peaks_of_the_stems_are_kept_for_the_reader() -> None:
+    rig = Rig()
+    for level in (0.25, -1.0, 0.5):
+        rig.deliver(np.full((2, HOP), level, np.float32))
+        rig.worker.pump()
+    assert rig.link.meters[:4].tolist() == list(SHARES)
+
+
+@pytest.mark.parametrize("max_chunk", [1, 3])
+def test_stems_are_recorded_from_the_given_frame_on_before_their_gains(max_chunk: int) -> None:
+    rig, samples = Rig(max_chunk=max_chunk), noise(64)
+    rig.desk.set_gain("bass", 0.0)
+    rig.link.stems.write_silence(5)
+    rig.link.counters[Counter.RECORD_FROM], rig.link.counters[Counter.RECORD_STEMS] = 2 * HOP, 5
+    rig.deliver(samples)
+    rig.worker.pump()
+    out = np.zeros((8, rig.link.stems.readable), np.float32)
+    rig.link.stems.read(out)
+    expected = np.repeat(samples[None, :, 2 * HOP :], 4, 0) * np.array(SHARES, np.float32)[:, None, None]
+    np.testing.assert_array_equal(out[:, 5:], expected.reshape(8, -1))
+
+
+def test_without_a_recording_nothing_is_kept_for_one() -> None:
+    rig = Rig()
+    rig.deliver(noise(64))
+    rig.worker.pump()
+    assert rig.link.stems.written == 0
+
+
+def test_a_recording_that_does_not_keep_up_holds_up_nobody() -> None:
+    rig, samples = Rig(), noise(600)
+    rig.link.counters[Counter.RECORD_FROM] = HOP
+    rig.deliver(samples)
+    rig.worker.pump()
+    assert rig.link.output.readable == 600
+    assert rig.link.stems.written == 400
+    rig.link.stems.skip(400)
+    rig.deliver(samples[:, :HOP])
+    rig.worker.pump()
+    out = np.zeros((8, 200), np.float32)
+    assert rig.link.stems.read(out) == 200
+    np.testing.assert_array_equal(out[:2, :192], 0)
+    np.testing.assert_array_equal(out[:2, 192:], samples[:, :HOP] * np.float32(0.5))

@@ -15,12 +15,13 @@ from streamsep.errors import StreamsepError
 if TYPE_CHECKING:
     from streamsep.cli.scores import Score
     from streamsep.engine.backends.file import FileDevice
-    from streamsep.engine.executor import Executor
+    from streamsep.engine.host import SeparatorInfo
     from streamsep.engine.stream import Stream
     from streamsep.files import Codec, Samples
 
 # One part in five on top of the measured step times: a run is longer than a measurement.
 _MARGIN = 1.2
+_STEPS = 200
 _MAX_BLOCK = 65536
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} s of music [{elapsed}<{remaining}]"
 
@@ -120,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
             stems = _split(player.recording(), model.sources)
             _encode(args, player, stems, dict(zip(outputs, temporaries, strict=True)))
         scores = score_stems(truth, player, stems)
-        about = {"model": name, "executor": stream.executor.name, "realtime": args.realtime, "block": args.block}
+        about = {"model": name, "executor": stream.host.info.executor, "realtime": args.realtime, "block": args.block}
         for path in figures:
             path.write_text(figures_text(about | stream.report().to_dict(), scores, outputs), encoding="utf-8")
     _tell(stream, player, scores, outputs)
@@ -163,30 +164,32 @@ def _make_stream(args: argparse.Namespace, model: Any, player: FileDevice) -> St
     from streamsep.engine.executor import make_executor
     from streamsep.engine.mixer import from_decibels
     from streamsep.engine.stream import Stream, StreamConfig, check_queue
+    from streamsep.engine.thread_host import ThreadHost
 
     check_queue(args.queue or 1, args.block, model.sample_rate)
     chunk = math.ceil(args.block / model.hop)
     executor = make_executor(args.executor, model, device=pick_device(args.device), max_chunk=chunk)
-    queue = args.queue or (_measured_queue(args, executor) if args.realtime else 1)
-    stream = Stream(executor, player, StreamConfig(queue=queue, on_overload=args.on_overload, output="stems"))
+    measured = args.realtime and not args.queue
+    host = ThreadHost(executor, measure=_STEPS if measured else 0)
+    queue = measured_queue(host.info, args.block) if measured else args.queue or 1
+    stream = Stream(host, player, StreamConfig(queue=queue, on_overload=args.on_overload, output="stems"))
     for stem, level in args.gain:
         stream.set_gain(stem, from_decibels(level))
     return stream
 
 
-def _measured_queue(args: argparse.Namespace, executor: Executor) -> int:
+def measured_queue(info: SeparatorInfo, block: int) -> int:
+    """Blocks of `block` frames (at the model's rate) that the measured step times need; warns where none are enough."""
     import numpy as np
 
-    from streamsep.engine.stream import measure_step
     from streamsep.engine.timing import queue_blocks
 
-    times, separator = measure_step(executor, steps=200), executor.separator
-    median, hop = float(np.median(times)), separator.hop / separator.sample_rate
+    median, hop = float(np.median(info.step_times)), info.hop / info.sample_rate
     if median > hop:
         slow = f"a step takes {1000 * median:.1f} ms here and a hop lasts {1000 * hop:.1f} ms"
         print(f"streamsep: warning: {slow}: much of the song will not be separated in time", file=sys.stderr)
-    seconds = _MARGIN * float(np.percentile(times, 99))
-    return queue_blocks(seconds, separator.hop, args.block, separator.sample_rate)
+    seconds = _MARGIN * float(np.percentile(info.step_times, 99))
+    return queue_blocks(seconds, info.hop, block, info.sample_rate)
 
 
 def _play(stream: Stream, player: FileDevice) -> None:
@@ -208,8 +211,9 @@ def _play(stream: Stream, player: FileDevice) -> None:
             raise
         finally:
             stream.close()
+            stream.host.close()
     if stream.error is not None:
-        raise StreamsepError(f"the model failed in the middle of the stream: {stream.error}") from stream.error
+        raise StreamsepError(f"the model failed in the middle of the stream: {stream.error}")
 
 
 def _split(recording: Samples, sources: tuple[str, ...]) -> dict[str, Samples]:

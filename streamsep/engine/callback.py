@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsep.engine.doorbell import Doorbell
 from streamsep.engine.link import Counter, Link
 from streamsep.engine.ring import Audio
 from streamsep.engine.timing import LatencyBudget
@@ -51,7 +50,6 @@ class Callback:
         max_block: frames handled at once; larger device blocks are cut.
         on_overload: what is heard instead of separated sound that is not there: "dry" (the mix) or "mute".
         recover: frames that the worker must have been in time before its sound comes back.
-        bell: rung after every device block.
     """
 
     def __init__(
@@ -62,9 +60,8 @@ class Callback:
         max_block: int,
         on_overload: OnOverload = "dry",
         recover: int = 0,
-        bell: Doorbell | None = None,
     ) -> None:
-        self._link, self._bell = link, bell
+        self._link = link
         self._fade, self._recover, self._max_block = budget.fade, recover, max_block
         inputs, outputs = link.input.channels, link.output.channels
         # Spread over several pairs of channels, the dry mix must still add up to the mix.
@@ -78,7 +75,6 @@ class Callback:
         self._count: Audio = np.arange(1, max_block + 1, dtype=np.float32)
         self._level = self._fade  # weight of the separated sound, in frames of fade
         self._healthy = recover
-        self._owed = 0
         self._lag = budget.lag
         self._hole = -budget.lag  # end of the input that found no room last
 
@@ -88,8 +84,6 @@ class Callback:
         for start in range(0, indata.shape[1], self._max_block):
             stop = start + self._max_block
             self._handle(indata[:, start:stop], outdata[:, start:stop])
-        if self._bell is not None:
-            self._bell.ring()
 
     def _handle(self, indata: Audio, outdata: Audio) -> None:
         frames = indata.shape[1]
@@ -114,22 +108,22 @@ class Callback:
         np.copyto(clean, np.float32(0), where=broken)
 
     def _feed(self, clean: Audio, position: int) -> None:
-        """Write to the input ring; frames that found no room become silence later, so that indices stay absolute."""
-        ring, counters, frames = self._link.input, self._link.counters, clean.shape[1]
-        if self._owed:
-            self._owed -= ring.write_silence(self._owed)
-        if self._owed or ring.writable < frames:
-            self._owed += frames
+        """Write to the input ring, and to the recording's where there is one."""
+        counters, frames = self._link.counters, clean.shape[1]
+        if not self._link.input.write_at(position, clean):
             self._hole = position + frames
             counters[Counter.LOST_FRAMES] += frames
-        else:
-            ring.write(clean)
+        begin = int(counters[Counter.RECORD_FROM])
+        early = max(0, begin - position)
+        if begin > 0 and early < frames:
+            self._link.mix.write_at(int(counters[Counter.RECORD_MIX]) + position + early - begin, clean[:, early:])
         counters[Counter.POSITION] += frames
 
     def _blend(self, waiting: int, wet: Audio, dry: Audio, outdata: Audio) -> None:
         """Write the block; `waiting` is the separated sound at hand, of which `fade` frames are kept for a way out."""
         frames = wet.shape[1]
-        supplied = waiting >= frames + self._fade
+        bypass = bool(self._link.counters[Counter.BYPASS])
+        supplied = waiting >= frames + self._fade and not bypass
         self._healthy = self._healthy + frames if supplied else 0
         rising = supplied and self._healthy >= self._recover
         if rising and self._level == self._fade:
@@ -139,7 +133,8 @@ class Callback:
         if rising:
             weight = self._rise(frames)
         else:
-            weight = self._fall(frames, 0 if supplied else min(frames, max(0, waiting - self._level)))
+            at_once = supplied or bypass
+            weight = self._fall(frames, 0 if at_once else min(frames, max(0, waiting - self._level)), bypass)
         self._cross_fade(weight, wet, dry, outdata)
 
     def _rise(self, frames: int) -> Audio:
@@ -148,10 +143,10 @@ class Callback:
         self._level = min(self._fade, self._level + frames)
         return self._scaled(weight)
 
-    def _fall(self, frames: int, start: int) -> Audio:
-        """Weights that fall from frame `start` on: as late as the separated sound at hand allows."""
+    def _fall(self, frames: int, start: int, wanted: bool) -> Audio:
+        """Weights that fall from frame `start` on: as late as the separated sound at hand allows, or as `wanted`."""
         weight = self._weight[:frames]
-        if self._level == self._fade and start < frames:
+        if self._level == self._fade and start < frames and not wanted:
             self._link.counters[Counter.FADES] += 1
         np.subtract(self._level + start, self._count[:frames], out=weight)
         np.minimum(weight, self._level, out=weight)

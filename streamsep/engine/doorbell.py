@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
-import threading
-from typing import Protocol
+import time
+from typing import Any, Protocol
 
 
 class Doorbell(Protocol):
-    """`ring` from one thread wakes `wait` in another; rings that nobody waits for are remembered as one."""
+    """`ring` on one side wakes `wait` on the other; rings that nobody waits for are remembered as one.
+
+    Attributes:
+        fd: what compiled code writes a byte to in order to ring, or -1 where there is nothing to write to.
+    """
+
+    fd: int
 
     def ring(self) -> None:
         """Wake the waiting side; never blocks."""
@@ -24,45 +31,60 @@ class Doorbell(Protocol):
         ...
 
 
-class EventDoorbell:
-    """A doorbell on Linux' eventfd: one system call, no lock; other processes may share the descriptor."""
+class PipeDoorbell:
+    """A doorbell on a pipe that never blocks: one system call to ring. It may be handed to a spawned process."""
 
     def __init__(self) -> None:
-        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLIN)
+        self._read, self.fd = os.pipe()
+        self._set_up()
 
     def ring(self) -> None:
         """See `Doorbell`."""
-        os.eventfd_write(self._fd, 1)
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):  # full: it rings anyway; closed: nobody is there
+            os.write(self.fd, b"!")
 
     def wait(self, timeout: float) -> bool:
         """See `Doorbell`."""
         if not self._poll.poll(timeout * 1000):
             return False
-        os.eventfd_read(self._fd)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._read, 65536)
         return True
 
     def close(self) -> None:
         """See `Doorbell`."""
-        os.close(self._fd)
+        os.close(self._read)
+        os.close(self.fd)
+
+    def __getstate__(self) -> dict[str, Any]:
+        from multiprocessing.reduction import DupFd
+
+        return {"read": DupFd(self._read), "write": DupFd(self.fd)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._read, self.fd = state["read"].detach(), state["write"].detach()
+        self._set_up()
+
+    def _set_up(self) -> None:
+        os.set_blocking(self._read, False)
+        os.set_blocking(self.fd, False)
+        self._poll = select.poll()
+        self._poll.register(self._read, select.POLLIN)
 
 
-class ThreadDoorbell:
-    """A doorbell for systems without eventfd."""
+class NapDoorbell:
+    """A doorbell for systems whose pipes cannot be waited for: the worker looks every half millisecond."""
 
-    def __init__(self) -> None:
-        self._event = threading.Event()
+    fd = -1
+    nap = 5e-4
 
     def ring(self) -> None:
-        """See `Doorbell`."""
-        self._event.set()
+        """Nobody need be told."""
 
     def wait(self, timeout: float) -> bool:
-        """See `Doorbell`."""
-        rung = self._event.wait(timeout)
-        self._event.clear()
-        return rung
+        """See `Doorbell`; a nap always ends as if it had rung."""
+        time.sleep(min(timeout, self.nap))
+        return True
 
     def close(self) -> None:
         """Nothing was lent."""
@@ -70,4 +92,4 @@ class ThreadDoorbell:
 
 def make_doorbell() -> Doorbell:
     """The best doorbell of this system."""
-    return EventDoorbell() if hasattr(os, "eventfd") else ThreadDoorbell()
+    return PipeDoorbell() if hasattr(select, "poll") and os.name == "posix" else NapDoorbell()

@@ -1,4 +1,4 @@
-"""Stems -> what leaves the engine: gains that move by ramps, mute, solo, and the routing to output channels."""
+"""Stems -> what leaves the engine: levels that move by ramps, as one mix or each stem on channels of its own."""
 
 from __future__ import annotations
 
@@ -23,24 +23,23 @@ def from_decibels(level: float) -> float:
 
 
 class Mixer:
-    """Gains, mutes and solos of `sources`, applied hop by hop.
+    """The level of every stem, applied hop by hop.
 
     Args:
         sources: names of the stems, in the order of the separator.
         routing: "mix" (one stereo sum) or "stems" (each stem on its own pair of channels, in order).
-        ramp: frames that a change of gain takes.
+        ramp: frames that a change of level takes.
+
+    Attributes:
+        peaks: greatest absolute sample of each stem in the last call of `process`, after its level.
     """
 
     def __init__(self, sources: tuple[str, ...], routing: Routing = "mix", ramp: int = 441) -> None:
-        if routing not in ("mix", "stems"):
-            raise StreamsepError(f"unknown output {routing!r}; choose mix or stems")
         self.sources = sources
         self.routing = routing
         self.ramp = max(1, ramp)
-        self._gain = np.ones(len(sources), dtype=np.float64)
-        self._mute = np.zeros(len(sources), dtype=bool)
-        self._solo = np.zeros(len(sources), dtype=bool)
-        self._current = self._gain.copy()
+        self.peaks: NDArray[np.float64] = np.zeros(len(sources))
+        self._current: NDArray[np.float64] = np.ones(len(sources))
         self._start = self._current.copy()
         self._target = self._current.copy()
         self._left = 0
@@ -48,32 +47,13 @@ class Mixer:
     @property
     def channels(self) -> int:
         """Channels that leave the mixer."""
-        return 2 if self.routing == "mix" else 2 * len(self.sources)
+        return channels_of(self.routing, self.sources)
 
-    def stem(self, name: str) -> int:
-        """Number of a stem.
-
-        Raises:
-            StreamsepError: no stem of that name.
-        """
-        if name not in self.sources:
-            raise StreamsepError(f"there is no stem {name!r}; this model has {', '.join(self.sources)}")
-        return self.sources.index(name)
-
-    def set_gain(self, stem: int, gain: float) -> None:
-        """Move the linear gain of a stem to `gain` within the ramp."""
-        self._gain[stem] = gain
-        self._aim()
-
-    def set_mute(self, stem: int, on: bool) -> None:
-        """Silence a stem, or let it sound again."""
-        self._mute[stem] = on
-        self._aim()
-
-    def set_solo(self, stem: int, on: bool) -> None:
-        """While any stem is soloed, only soloed stems sound."""
-        self._solo[stem] = on
-        self._aim()
+    def aim(self, levels: NDArray[np.float64]) -> None:
+        """Move the linear gains to `levels [S]` within the ramp."""
+        self._start[:] = self._current
+        self._target[:] = levels
+        self._left = self.ramp
 
     def settle(self) -> None:
         """Finish any ramp at once: before a stream starts there is nothing to click."""
@@ -81,16 +61,11 @@ class Mixer:
         self._current[:] = self._target
 
     def process(self, sources: Audio) -> Audio:
-        """Apply the gains to `sources [S, 2, n]`; returns `[channels, n]`."""
+        """Apply the levels to `sources [S, 2, n]`; returns `[channels, n]`."""
         frames = sources.shape[-1]
         scaled = sources * self._gains(frames)[:, None, :]
+        self.peaks = np.maximum(scaled.max(axis=(1, 2)), -scaled.min(axis=(1, 2)))
         return scaled.sum(axis=0) if self.routing == "mix" else scaled.reshape(-1, frames)
-
-    def _aim(self) -> None:
-        audible = ~self._mute & (self._solo if self._solo.any() else True)
-        self._start[:] = self._current
-        self._target[:] = np.where(audible, self._gain, 0.0)
-        self._left = self.ramp
 
     def _gains(self, frames: int) -> NDArray[np.float32]:
         """The gain of every stem at every frame, `[S, n]` (or `[S, 1]` at rest), and the ramp moved on."""
@@ -101,3 +76,14 @@ class Mixer:
         self._left = max(0, self._left - frames)
         self._current[:] = gains[:, -1] if self._left else self._target
         return gains.astype(np.float32)
+
+
+def channels_of(routing: Routing, sources: tuple[str, ...]) -> int:
+    """Channels that a mixer of this routing has.
+
+    Raises:
+        StreamsepError: a routing that there is not.
+    """
+    if routing not in ("mix", "stems"):
+        raise StreamsepError(f"unknown output {routing!r}; choose mix or stems")
+    return 2 if routing == "mix" else 2 * len(sources)

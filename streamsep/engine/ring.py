@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsep.engine.fence import fence
+
 Audio = NDArray[np.float32]
 
 # The two counters lie on cache lines of their own: the sides do not slow each other down.
@@ -44,6 +46,11 @@ class Ring:
         self._counters = memory[:_HEADER_BYTES].view(np.int64)
         self._data: Audio = memory[_HEADER_BYTES:size].view(np.float32).reshape(channels, capacity)
 
+    @property
+    def arrays(self) -> tuple[NDArray[np.int64], Audio]:
+        """The counters `[16]` (0: written, 8: read) and the frames `[channels, capacity]`, for compiled code."""
+        return self._counters, self._data
+
     @staticmethod
     def nbytes(channels: int, capacity: int) -> int:
         """Bytes of memory that a ring of this size occupies."""
@@ -74,22 +81,38 @@ class Ring:
         start, count, split = self._span(_WRITTEN, min(block.shape[1], self.writable))
         self._data[:, start : start + split] = block[:, :split]
         self._data[:, : count - split] = block[:, split:count]
+        fence()
         self._counters[_WRITTEN] += count
         return count
 
+    def write_at(self, index: int, block: Audio) -> bool:
+        """Write `block` as the frames from absolute `index` on; what earlier found no room becomes silence first.
+
+        Returns:
+            False where there is no room for all of it: it is dropped, and silence will stand in its place.
+        """
+        self.write_silence(index - self.written)
+        if self.written != index or self.writable < block.shape[1]:
+            return False
+        self.write(block)
+        return True
+
     def write_silence(self, frames: int) -> int:
         """Write up to `frames` of silence; returns the frames written."""
-        start, count, split = self._span(_WRITTEN, min(frames, self.writable))
+        start, count, split = self._span(_WRITTEN, max(0, min(frames, self.writable)))
         self._data[:, start : start + split] = 0.0
         self._data[:, : count - split] = 0.0
+        fence()
         self._counters[_WRITTEN] += count
         return count
 
     def read(self, out: Audio) -> int:
         """Fill `out [channels, n]` from the left; returns the frames read (fewer: underrun, the rest is left)."""
         start, count, split = self._span(_READ, min(out.shape[1], self.readable))
+        fence()
         out[:, :split] = self._data[:, start : start + split]
         out[:, split:count] = self._data[:, : count - split]
+        fence()
         self._counters[_READ] += count
         return count
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsep.engine.link import STEP_TIMES
 from streamsep.engine.timing import LatencyBudget
 
 
@@ -23,19 +24,27 @@ class StepTimes:
 
 
 class StepRecorder:
-    """Remembers the last `capacity` step times on preallocated memory, and the longest of all."""
+    """Remembers the last step times on preallocated memory, and the longest of all.
 
-    def __init__(self, capacity: int = 1 << 16) -> None:
-        self._times: NDArray[np.float64] = np.zeros(capacity, dtype=np.float64)
-        self._longest = 0.0
-        self.count = 0
+    Args:
+        memory: float64 to live in: the number of steps, the longest, then as many times as fit; None: own memory.
+    """
+
+    def __init__(self, memory: NDArray[np.float64] | None = None) -> None:
+        self._memory = np.zeros(2 + STEP_TIMES) if memory is None else memory
+        self._times = self._memory[2:]
+
+    @property
+    def count(self) -> int:
+        """Steps recorded so far."""
+        return int(self._memory[0])
 
     def add(self, seconds: float, hops: int = 1) -> None:
         """Record a step of `hops` hops."""
         each = seconds / hops
         self._times[self.count % len(self._times)] = each
-        self._longest = max(self._longest, each)
-        self.count += 1
+        self._memory[1] = max(self._memory[1], each)
+        self._memory[0] += 1
 
     def summary(self, hop: int, sample_rate: int) -> StepTimes:
         """Percentiles (nearest rank above) of what is remembered; all zero where nothing is."""
@@ -43,7 +52,7 @@ class StepRecorder:
         if len(times) == 0:
             return StepTimes(0, 0.0, 0.0, 0.0, 0.0, 0.0)
         p50, p99, p999 = (float(p) for p in np.percentile(times, (50, 99, 99.9), method="higher"))
-        return StepTimes(self.count, p50, p99, p999, self._longest, p50 * sample_rate / hop)
+        return StepTimes(self.count, p50, p99, p999, float(self._memory[1]), p50 * sample_rate / hop)
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,9 @@ class StreamReport:
         lost_frames: input frames that found no room.
         xruns: blocks that the device flagged.
         recoveries: times a non-finite output was silenced.
+        worker_restarts: times a dead worker was started anew.
+        device_losses: times the device was gone.
+        device_bytes: memory taken on a GPU.
         error: what killed the worker, or None.
     """
 
@@ -76,7 +88,10 @@ class StreamReport:
     lost_frames: int
     xruns: int
     recoveries: int
-    error: str | None
+    worker_restarts: int = 0
+    device_losses: int = 0
+    device_bytes: int = 0
+    error: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for json."""
@@ -88,7 +103,7 @@ class StreamReport:
         """The report as aligned lines of text."""
         lines = ["latency           frames       ms"]
         for name, frames in self.budget.rows():
-            lines.append(f"  {name:<12}{frames:>10}{self.budget.milliseconds(frames):>9.2f}")
+            lines.append(f"  {name:<12}{frames:>10.6g}{self.budget.milliseconds(frames):>9.2f}")
         frames = self.budget.algorithmic
         lines.append(f"  (algorithmic, hop included: {frames} frames, {self.budget.milliseconds(frames):.2f} ms)")
         return "\n".join([*lines, *self._time_lines(), *self._event_lines()])
@@ -107,6 +122,7 @@ class StreamReport:
             f"heard             {self.fades} fades, {self.dry_blocks} blocks not fully separated",
             f"device            {self.xruns} xruns, {self.lost_frames} frames lost",
         ]
-        if self.recoveries:
-            lines.append(f"recoveries        {self.recoveries}")
+        rare = {"recoveries": self.recoveries, "worker restarts": self.worker_restarts}
+        rare["device lost"] = self.device_losses
+        lines += [f"{name:<18}{times}" for name, times in rare.items() if times]
         return [*lines, f"worker died       {self.error}"] if self.error else lines

@@ -1,28 +1,32 @@
 """A running stream: a device, a worker, and what lies between them.
 
-device block -> ring -> worker (reblock, step, mix) -> ring -> device block
+device block -> edge -> ring -> worker (reblock, step, mix) -> ring -> edge -> device block
 """
 
 from __future__ import annotations
 
-import sys
+import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from streamsep.engine.backends.base import AudioBackend
-from streamsep.engine.callback import Callback, OnOverload
-from streamsep.engine.control import Controls, Knob, Message
-from streamsep.engine.doorbell import make_doorbell
-from streamsep.engine.executor import Executor, inference_thread
-from streamsep.engine.link import Counter, Link
-from streamsep.engine.mixer import Mixer, Routing
-from streamsep.engine.session import Session
-from streamsep.engine.stats import StreamReport
+from streamsep.engine.callback import OnOverload
+from streamsep.engine.desk import Desk
+from streamsep.engine.device_process import DeviceProcess, make_process
+from streamsep.engine.edge_plan import EdgePlan
+from streamsep.engine.edge_state import Knob
+from streamsep.engine.host import Host, Job
+from streamsep.engine.link import Counter, Link, LinkShape
+from streamsep.engine.mixer import Routing, channels_of
+from streamsep.engine.recorder import Recorder
+from streamsep.engine.routing import Route, routing_matrix
+from streamsep.engine.stats import StepRecorder, StreamReport
+from streamsep.engine.supervisor import Supervisor
 from streamsep.engine.timing import LatencyBudget, budget
-from streamsep.engine.worker import Worker, WorkerThread
 from streamsep.errors import StreamsepError
+from streamsep.files import Codec
 
-# Python hands the interpreter to a waiting thread after this long; its usual 5 ms are a whole hop.
-SWITCH_INTERVAL = 5e-4
 MAX_QUEUE_SECONDS = 10
 
 
@@ -32,21 +36,39 @@ class StreamConfig:
 
     Attributes:
         queue: whole blocks granted to the worker, at least one.
-        fade: frames of the cross-fade between separated and dry sound.
+        fade: frames of the cross-fade between separated and dry sound, and of changes of input and output gain.
         on_overload: what is heard while separated sound is missing: "dry" or "mute".
-        output: "mix" (stereo) or "stems" (a pair of channels for each).
-        ramp_seconds: duration of a change of gain.
+        output: "mix" (stereo) or "stems" (a pair of channels for each), where there are no routes.
+        routes: which stem goes to which channels of the device; a route of the source "mix" takes the stereo sum.
+        input_channels: channels of the device, from 1: two, or one for both sides; none: the first two.
+        input_gain: linear, before anything else.
+        output_gain: linear, on all outputs.
+        limiter: hold the outputs below full scale, softly.
+        ramp_seconds: duration of a change of a stem's gain.
         recover_seconds: how long the worker must have been in time before its sound comes back.
         catch_up_seconds: lateness beyond which a backlog is skipped instead of worked off.
+        restart: start a worker that has died anew, and open a device that was lost again.
+        record_seconds: how much a recording may wait for the disk; 0: there is no recording.
+        callback: "compiled" (without the interpreter), "python", or "auto": compiled where device and numba allow it.
+        frames: end after that many frames of the device; None: never.
     """
 
     queue: int = 1
     fade: int = 64
     on_overload: OnOverload = "dry"
     output: Routing = "mix"
+    routes: tuple[Route, ...] = ()
+    input_channels: tuple[int, ...] = ()
+    input_gain: float = 1.0
+    output_gain: float = 1.0
+    limiter: bool = False
     ramp_seconds: float = 0.01
     recover_seconds: float = 0.05
     catch_up_seconds: float = 0.5
+    restart: bool = False
+    record_seconds: float = 0.0
+    callback: Literal["auto", "compiled", "python"] = "auto"
+    frames: int | None = None
 
     def __post_init__(self) -> None:
         if self.queue < 1 or self.fade < 1:
@@ -54,153 +76,268 @@ class StreamConfig:
         if self.on_overload not in ("dry", "mute"):
             raise StreamsepError(f"unknown on_overload {self.on_overload!r}; choose dry or mute")
 
+    @property
+    def routing(self) -> Routing:
+        """What must leave the mixer for the routes: all stems, unless the mix is all that is wanted."""
+        if not self.routes:
+            return self.output
+        return "mix" if all(route.source == "mix" for route in self.routes) else "stems"
+
 
 class Stream:
     """Runs a separator between the input and the output of a device.
 
     Args:
-        executor: one row (`batch == 1`) of the separator.
-        backend: the device; it must run at the separator's sample rate and have the outputs that the config needs.
+        host: where inference runs; it stays the caller's, to use again or to close.
+        backend: the device.
         config: see `StreamConfig`.
+
+    Attributes:
+        desk: the knobs of the stems.
 
     Raises:
         StreamsepError: a device that does not fit.
     """
 
-    def __init__(self, executor: Executor, backend: AudioBackend, config: StreamConfig | None = None) -> None:
+    def __init__(self, host: Host, backend: AudioBackend, config: StreamConfig | None = None) -> None:
         self.config = config = config or StreamConfig()
-        self.executor, self.backend = executor, backend
-        rate = executor.separator.sample_rate
-        self.mixer = Mixer(executor.separator.sources, config.output, round(config.ramp_seconds * rate))
-        self._check()
-        self.session = Session(executor)
-        self.controls = Controls()
-        self.budget = self._budget()
+        self.host, self.backend = host, backend
+        self._plan = plan = self._plan_edge(0)
+        check_queue(config.queue, plan.max_core, host.info.sample_rate)
+        self._budget = self._make_budget()
+        self._plan = dataclasses.replace(plan, engine_lag=self._budget.lag)
         self._link = self._make_link()
-        catch_up = round(config.catch_up_seconds * rate)
-        self.worker = Worker(self._link, self.session, self.mixer, self.controls, self.budget, catch_up)
-        self._bell = make_doorbell()
-        self._thread = WorkerThread(self.worker, self._bell)
-        self._callback = Callback(
-            self._link,
-            self.budget,
-            max_block=backend.max_block,
-            on_overload=config.on_overload,
-            recover=round(config.recover_seconds * rate),
-            bell=None if backend.lock_step else self._bell,
-        )
-        self._switch_interval = sys.getswitchinterval()
+        self.desk = Desk(host.info.sources, self._link.knobs)
+        self.desk.clear()
+        self._process: DeviceProcess = make_process(self._link, self._budget, self._plan, config, backend, host)
+        self._supervisor = Supervisor(host, backend, self._link, self._device_lost, self._device_back)
+        self._recorder: Recorder | None = None
+        self._panic = self._running = False
+
+    @property
+    def budget(self) -> LatencyBudget:
+        """The declared delays; what the device adds is known for certain once it is open."""
+        per_frame = self.budget_rate / self.backend.sample_rate
+        resampling = float(self._plan.added)
+        return dataclasses.replace(self._budget, device=self.backend.latency * per_frame, resampling=resampling)
+
+    @property
+    def budget_rate(self) -> int:
+        """Rate of the model, in which delays are counted."""
+        return self.host.info.sample_rate
+
+    @property
+    def delay(self) -> int:
+        """Frames of the device by which the output lags behind the input, the device's own latency not counted."""
+        return self._plan.delay
 
     @property
     def position(self) -> int:
-        """Frames that the device has delivered."""
+        """Frames that have arrived, at the model's rate."""
         return int(self._link.counters[Counter.POSITION])
 
     @property
-    def error(self) -> BaseException | None:
+    def error(self) -> str | None:
         """What killed the worker; the stream then goes on dry or mute."""
-        return self.worker.error
+        return self.host.error
 
     def start(self) -> None:
         """Warm the worker up, then let the device run; returns at once.
 
         Raises:
-            StreamsepError: the worker could not run a single step.
+            StreamsepError: the worker could not run a single step, or the device does not open.
         """
-        self.controls.drain(self.session, self.mixer)
-        self.mixer.settle()
-        if self.backend.lock_step:
-            self.backend.start(self._callback, self.worker.pump, self.budget.lag)
-            return
-        sys.setswitchinterval(min(SWITCH_INTERVAL, self._switch_interval))
-        self._thread.start()
-        if self.error is not None:
+        inline = self.backend.lock_step and self._process.compiled is None
+        self._running = True
+        try:
+            self.host.begin(self._job(), inline)
+            if self.error is not None:
+                raise StreamsepError(f"the model cannot run a step: {self.error}")
+            self.backend.start(self._process, self.host.pump if self.backend.lock_step else None, self.delay)
+        except BaseException:
             self.stop()
-            raise StreamsepError(f"the model cannot run a step: {self.error}") from self.error
-        self.backend.start(self._callback, None, self.budget.lag)
+            raise
 
     def wait(self, timeout: float) -> bool:
-        """Wait at most `timeout` seconds for the device's end; True once it has ended."""
+        """Wait at most `timeout` seconds for the device's end, and look after worker and device; True at the end."""
+        if self.config.restart:
+            self._supervisor.watch()
         return self.backend.wait(timeout)
 
     def stop(self) -> None:
-        """End the device, then the worker. A stream runs once."""
-        self.backend.stop()
-        if not self.backend.lock_step:
-            self._thread.stop()
-            sys.setswitchinterval(self._switch_interval)
+        """End the device, then the worker, then any recording. A stream runs once."""
+        if self._running:
+            self._running = False
+            self._supervisor.stop()
+            self.backend.stop()
+            self.host.end()
+            self.stop_recording()
 
     def close(self) -> None:
-        """Stop, and give back what the system lent."""
+        """Stop; may be called again."""
         self.stop()
-        self._bell.close()
 
     def set_gain(self, stem: str, gain: float) -> None:
         """Move the linear gain of a stem by a ramp."""
-        self.controls.send(Message(Knob.GAIN, self.mixer.stem(stem), gain))
+        self.desk.set_gain(stem, gain)
 
     def set_mute(self, stem: str, on: bool) -> None:
         """Mute a stem, or let it sound again."""
-        self.controls.send(Message(Knob.MUTE, self.mixer.stem(stem), float(on)))
+        self.desk.set_mute(stem, on)
 
     def set_solo(self, stem: str, on: bool) -> None:
         """Solo a stem, or take the solo back."""
-        self.controls.send(Message(Knob.SOLO, self.mixer.stem(stem), float(on)))
+        self.desk.set_solo(stem, on)
 
     def reset(self) -> None:
         """Forget the song so far (a seek, a new song) with a short fade."""
-        self.controls.send(Message(Knob.RESET))
+        self.desk.reset()
+
+    def set_bypass(self, on: bool) -> None:
+        """Hear the dry mix at once, or the separated sound again."""
+        self._link.counters[Counter.BYPASS] = on
+
+    def set_panic(self, on: bool) -> None:
+        """Silence all outputs at once, or let them sound again."""
+        self._panic = on
+        self._process.knobs[Knob.PANIC] = on or not self._supervisor.device_back
+
+    @property
+    def bypass(self) -> bool:
+        """Whether the dry mix is heard."""
+        return bool(self._link.counters[Counter.BYPASS])
+
+    @property
+    def panic(self) -> bool:
+        """Whether all outputs are silenced."""
+        return self._panic
+
+    def levels(self) -> dict[str, float]:
+        """The peak of each stem after its gain, of `input` and of `output`, since the last call (linear)."""
+        names = self.host.info.sources
+        peaks = dict(zip(names, self._link.meters[: len(names)].tolist(), strict=True))
+        self._link.meters[:] = 0.0
+        return peaks | self._process.peaks()
+
+    def events(self) -> list[str]:
+        """What has gone wrong, or well again, since the last call, in sentences."""
+        if self._recorder is not None and self._recorder.error is not None:
+            self._supervisor.tell(f"the recording has ended: {self._recorder.error}")
+            self.stop_recording()
+        return self._supervisor.events()
+
+    @property
+    def recording(self) -> float | None:
+        """Seconds recorded so far, or None where nothing is recorded."""
+        return None if self._recorder is None else self._recorder.seconds
+
+    def record(self, folder: Path, codec: Codec) -> None:
+        """Record the mix and all stems, before their gains, from the next hop on.
+
+        Raises:
+            StreamsepError: there is no room for it, or `folder` cannot be written.
+        """
+        if not self.config.record_seconds:
+            raise StreamsepError("this stream was made without a recording; set record_seconds")
+        self.stop_recording()
+        info, link, counters = self.host.info, self._link, self._link.counters
+        recorder = Recorder(
+            link.mix, link.stems, sources=info.sources, sample_rate=info.sample_rate, latency=info.latency,
+            folder=folder, codec=codec,
+        )  # fmt: skip
+        recorder.start(link.mix.written, link.stems.written)
+        counters[Counter.RECORD_MIX], counters[Counter.RECORD_STEMS] = link.mix.written, link.stems.written
+        # Far enough ahead that neither side has been there: a hop on which both begin.
+        ahead = self.position + 2 * self._plan.max_core + info.hop
+        counters[Counter.RECORD_FROM] = -(-ahead // info.hop) * info.hop
+        self._recorder = recorder
+
+    def stop_recording(self) -> list[Path]:
+        """End the recording, if there is one; returns its files."""
+        if self._recorder is None:
+            return []
+        self._link.counters[Counter.RECORD_FROM] = 0
+        recorder, self._recorder = self._recorder, None
+        return recorder.stop()
 
     def report(self) -> StreamReport:
         """The figures so far."""
-        c, rate, hop = self._link.counters, self.budget.sample_rate, self.budget.hop
+        c, info = self._link.counters, self.host.info
         return StreamReport(
             budget=self.budget,
-            times=self.worker.recorder.summary(hop, rate),
-            hop=hop,
-            seconds=self.position / rate,
+            times=StepRecorder(self._link.times).summary(info.hop, info.sample_rate),
+            hop=info.hop,
+            seconds=self.position / info.sample_rate,
             late_hops=int(c[Counter.LATE_HOPS]),
             skipped_hops=int(c[Counter.SKIPPED_HOPS]),
             fades=int(c[Counter.FADES]),
             dry_blocks=int(c[Counter.DRY_BLOCKS]),
             lost_frames=int(c[Counter.LOST_FRAMES]),
-            xruns=int(c[Counter.XRUNS]),
-            recoveries=self.session.recoveries,
-            error=f"{type(self.error).__name__}: {self.error}" if self.error else None,
+            xruns=int(c[Counter.XRUNS]) + self._process.drifted(),
+            recoveries=int(c[Counter.RECOVERIES]),
+            worker_restarts=self._supervisor.worker_restarts,
+            device_losses=self._supervisor.device_losses,
+            device_bytes=int(c[Counter.DEVICE_BYTES]),
+            error=self.error,
         )
 
-    def _check(self) -> None:
-        separator, backend = self.executor.separator, self.backend
-        check_queue(self.config.queue, backend.max_block, separator.sample_rate)
-        if self.executor.batch != 1:
-            raise StreamsepError(f"a stream is one row of audio, this executor has {self.executor.batch}; use batch=1")
-        if backend.sample_rate != separator.sample_rate:
-            raise StreamsepError(f"the device runs at {backend.sample_rate} Hz; set it to {separator.sample_rate} Hz")
-        if backend.inputs != 2 or backend.outputs != self.mixer.channels:
-            need = f"2 inputs and {self.mixer.channels} outputs"
-            raise StreamsepError(f"the device has {backend.inputs} inputs and {backend.outputs} outputs; open {need}")
-
-    def _budget(self) -> LatencyBudget:
-        separator, backend = self.executor.separator, self.backend
-        return budget(
-            sample_rate=separator.sample_rate,
-            hop=separator.hop,
-            model=separator.latency,
-            block=backend.block,
+    def _plan_edge(self, lag: int) -> EdgePlan:
+        backend, config, info = self.backend, self.config, self.host.info
+        return EdgePlan(
+            engine_rate=info.sample_rate,
+            input_rate=backend.input_rate,
+            output_rate=backend.sample_rate,
+            device_inputs=backend.inputs,
+            matrix=routing_matrix(config.routes, info.sources, config.routing, backend.outputs),
             max_block=backend.max_block,
+            engine_lag=lag,
+            input_channels=config.input_channels,
+            input_gain=config.input_gain,
+            output_gain=config.output_gain,
+            limiter=config.limiter,
+            fade=config.fade,
+            separate=backend.separate,
+            input_block=backend.input_block,
+        )
+
+    def _make_budget(self) -> LatencyBudget:
+        info, plan = self.host.info, self._plan
+        return budget(
+            sample_rate=info.sample_rate,
+            hop=info.hop,
+            model=info.latency,
+            block=None if plan.resample_out else self.backend.block,
+            max_block=plan.max_core,
             queue=self.config.queue,
             fade=self.config.fade,
-            device=backend.latency,
+            device=0,
         )
 
     def _make_link(self) -> Link:
         """Rings for a backlog that is worked off, and the output pre-filled by the delay of the path."""
-        backlog = round(self.config.catch_up_seconds * self.budget.sample_rate)
-        hops = (self.executor.max_chunk + 2) * self.budget.hop
-        inputs = backlog + self.budget.lag + hops + 2 * self.backend.max_block
-        link = Link(2, self.mixer.channels, inputs, self.budget.path + inputs + self.backend.max_block)
-        link.output.write_silence(self.budget.path)
+        info, config, rate = self.host.info, self.config, self.host.info.sample_rate
+        stems = 2 * len(info.sources)
+        inputs = round(config.catch_up_seconds * rate) + self._budget.lag
+        inputs += (info.max_chunk + 2) * info.hop + 2 * self._plan.max_core
+        outputs = self._budget.path + inputs + self._plan.max_core
+        record = max(1, round(config.record_seconds * rate))
+        shape = LinkShape(2, channels_of(config.routing, info.sources), inputs, outputs, stems, record)
+        link = self.host.link(shape)
+        link.output.write_silence(self._budget.path)
         return link
+
+    def _job(self) -> Job:
+        config, rate = self.config, self.host.info.sample_rate
+        catch_up, ramp = round(config.catch_up_seconds * rate), round(config.ramp_seconds * rate)
+        return Job(self._budget, catch_up, config.routing, ramp)
+
+    def _device_lost(self) -> None:
+        self._process.knobs[Knob.PANIC] = 1.0
+
+    def _device_back(self) -> None:
+        """What the model remembers is of another time; the sound comes in from silence."""
+        self.desk.reset()
+        self._process.knobs[Knob.PANIC] = self._panic
 
 
 def check_queue(queue: int, block: int, rate: int) -> None:
@@ -208,11 +345,3 @@ def check_queue(queue: int, block: int, rate: int) -> None:
     if queue * block > MAX_QUEUE_SECONDS * rate:
         last = f"{queue} blocks of {block} frames are {queue * block / rate:.3g} s"
         raise StreamsepError(f"{last}, and a queue lasts at most {MAX_QUEUE_SECONDS} s; choose a shorter one")
-
-
-def measure_step(executor: Executor, steps: int = 60) -> list[float]:
-    """Seconds a hop of warm steps on noise, in a thread set up as the worker is; for the choice of a queue."""
-    session = Session(executor)
-    with inference_thread():
-        session.warm_up(5)
-        return session.warm_up(steps)

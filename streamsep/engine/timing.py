@@ -10,7 +10,7 @@ from streamsep.engine.reblock import blocking_latency
 
 @dataclass(frozen=True)
 class LatencyBudget:
-    """The delay of a stream, in frames.
+    """The delay of a stream, in frames at the model's rate; device and resampling may be fractions.
 
     Attributes:
         sample_rate: in Hz.
@@ -20,6 +20,7 @@ class LatencyBudget:
         queue: whole blocks granted to the worker.
         fade: separated sound held back, so that there is something to fade with when the worker is late.
         device: from the air to the callback and back, the input block included.
+        resampling: in the filters between the device's rate and the model's, and what a second clock needs.
     """
 
     sample_rate: int
@@ -28,7 +29,8 @@ class LatencyBudget:
     blocking: int
     queue: int
     fade: int
-    device: int
+    device: float
+    resampling: float = 0
 
     @property
     def path(self) -> int:
@@ -42,7 +44,7 @@ class LatencyBudget:
 
     @property
     def lag(self) -> int:
-        """Frames by which the engine's output lags behind its input by index: all but the device."""
+        """Frames by which the engine's output lags behind its input by index: all but device and resampling."""
         return self.path + self.model
 
     @property
@@ -54,18 +56,18 @@ class LatencyBudget:
         return self.model + self.hop
 
     @property
-    def total(self) -> int:
+    def total(self) -> float:
         """End-to-end latency."""
-        return self.lag + self.device
+        return self.lag + self.device + self.resampling
 
-    def milliseconds(self, frames: int) -> float:
+    def milliseconds(self, frames: float) -> float:
         """Duration of `frames`."""
         return 1000.0 * frames / self.sample_rate
 
-    def rows(self) -> list[tuple[str, int]]:
+    def rows(self) -> list[tuple[str, float]]:
         """The terms of the sum, and the sum."""
-        terms = ("model", "blocking", "queue", "fade", "device", "total")
-        return [(name, int(getattr(self, name))) for name in terms]
+        terms = ("model", "blocking", "queue", "fade", "resampling", "device", "total")
+        return [(name, getattr(self, name)) for name in terms]
 
     def to_dict(self) -> dict[str, float]:
         """All terms in frames and in milliseconds, and the algorithmic latency."""

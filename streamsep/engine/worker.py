@@ -7,86 +7,104 @@ the delay after an overload is the delay before it.
 from __future__ import annotations
 
 import math
-import threading
 import time
+from collections.abc import Callable
 
+import numpy as np
 import torch
 
-from streamsep.engine.control import Controls
+from streamsep.engine.desk import Desk, DeskFollower
 from streamsep.engine.doorbell import Doorbell
-from streamsep.engine.executor import inference_thread
+from streamsep.engine.host import Job
 from streamsep.engine.link import Counter, Link
 from streamsep.engine.mixer import Mixer
 from streamsep.engine.reblock import Reblocker
+from streamsep.engine.ring import Audio
 from streamsep.engine.session import Session
 from streamsep.engine.stats import StepRecorder
-from streamsep.engine.timing import LatencyBudget
 
 
 class Worker:
-    """Reblock, step, mix; driven by whoever calls `pump`: its own thread, or a device in lock step.
+    """Reblock, step, mix; run it in a thread that is set up for steps (`inference_thread`).
 
     Args:
-        link: rings and counters; the worker is the reader of the input and the writer of the output.
+        link: rings and rows; the worker is the reader of the input and the writer of the output. It goes on where a
+            worker before it on the same link has ended.
         session: one row of audio through the separator.
-        mixer: what becomes of the stems.
-        controls: messages, drained between steps.
-        budget: the delays of this stream.
-        catch_up: frames that a result may be too late before the backlog is skipped instead of worked off.
-
-    Attributes:
-        error: what killed the worker, or None.
-        recorder: durations of the steps.
+        job: what to do.
     """
 
-    def __init__(
-        self, link: Link, session: Session, mixer: Mixer, controls: Controls, budget: LatencyBudget, catch_up: int
-    ) -> None:
-        self.error: BaseException | None = None
-        self.recorder = StepRecorder()
-        self._link, self._session, self._mixer, self._controls = link, session, mixer, controls
-        self._budget, self._catch_up = budget, catch_up
+    def __init__(self, link: Link, session: Session, job: Job) -> None:
+        self._link, self._session, self._budget, self._job = link, session, job.budget, job
+        self._recoveries = session.recoveries
+        sources = tuple(session.executor.separator.sources)
+        self._mixer = Mixer(sources, job.output, job.ramp)
+        self._desk = DeskFollower(Desk(sources, link.knobs), session, self._mixer)
+        self._recorder = StepRecorder(link.times)
         self._reblocker = Reblocker(link.input, session.hop, session.executor.max_chunk)
 
-    def pump(self) -> None:
-        """Run every step whose input has arrived; an exception ends the worker and is kept in `error`."""
-        if self.error is not None:
-            return
+    def warm_up(self) -> None:
+        """Run some steps on noise, so that the first real one is not the slow one."""
+        self._session.warm_up(self._job.warm_up)
+        if self._session.executor.device.type == "cuda":
+            self._link.counters[Counter.DEVICE_BYTES] = torch.cuda.memory_reserved(self._session.executor.device)
+
+    def run(self, bell: Doorbell, go_on: Callable[[], bool] = lambda: True) -> str | None:
+        """Work until the link says stop or, asked ten times a second, `go_on` does; returns what `pump` returns."""
+        error = None
+        while error is None and not self._link.counters[Counter.STOP]:
+            if not bell.wait(0.1) and not go_on():
+                break
+            error = self.pump()
+        return error
+
+    def pump(self) -> str | None:
+        """Run every step whose input has arrived; returns what went wrong, if anything did."""
         try:
-            with inference_thread():
-                while self.step():
-                    pass
+            while self.step():
+                pass
         except Exception as error:
-            self.error = error
+            return f"{type(error).__name__}: {error}"
+        return None
 
     def step(self) -> bool:
         """Run one step where a hop waits; False where none does."""
-        self._controls.drain(self._session, self._mixer)
+        self._desk.follow()
         self._skip_hopeless()
         first = self._reblocker.index
         chunk = self._reblocker.take()
         if chunk is None:
             return False
         began = time.perf_counter()
-        sources = self._session.process(torch.from_numpy(chunk).unsqueeze(0)).cpu()
-        hops = chunk.shape[1] // self._session.hop
-        self.recorder.add(time.perf_counter() - began, hops)
-        self._emit(sources, first, hops)
+        sources = self._session.process(torch.from_numpy(chunk).unsqueeze(0)).cpu()[0].numpy()
+        self._recorder.add(time.perf_counter() - began, chunk.shape[1] // self._session.hop)
+        self._emit(sources, first)
+        self._record(sources, first)
         return True
 
-    def warm_up(self, steps: int) -> None:
-        """Run `steps` steps on noise, so that the first real one is not the slow one."""
-        with inference_thread():
-            self._session.warm_up(steps)
+    def _emit(self, sources: Audio, first: int) -> None:
+        """Mix and hand on the result of the input frames from `first` on.
 
-    def _emit(self, sources: torch.Tensor, first: int, hops: int) -> None:
-        mixed = self._mixer.process(sources[0].numpy())
-        if self._link.output.write(mixed) < mixed.shape[1]:
-            raise RuntimeError("the output ring is full: the callback does not read")
-        counters = self._link.counters
-        counters[Counter.STEPS] += 1
-        late = int(counters[Counter.POSITION]) - self._budget.deadline - first
-        counters[Counter.LATE_HOPS] += min(hops, max(0, math.ceil(late / self._session.hop)))
+        Where there is no room, the callback does not read, or has yet to skip what a dead worker left out; then the
+        result is dropped and silence takes its place, and indices stay absolute.
+        """
+        link, hop, frames = self._link, self._session.hop, sources.shape[-1]
+        link.output.write_at(first + self._budget.path, self._mixer.process(sources))
+        meters = link.meters[: len(self._mixer.peaks)]
+        np.maximum(meters, self._mixer.peaks, out=meters)
+        late = int(link.counters[Counter.POSITION]) - self._budget.deadline - first
+        link.counters[Counter.LATE_HOPS] += min(frames // hop, max(0, math.ceil(late / hop)))
+        link.counters[Counter.STEPS] += 1
+        link.counters[Counter.RECOVERIES] += self._session.recoveries - self._recoveries
+        self._recoveries = self._session.recoveries
+
+    def _record(self, sources: Audio, first: int) -> None:
+        """Hand the stems to whoever records; what finds no room is silence on the recording, and nobody waits."""
+        begin = int(self._link.counters[Counter.RECORD_FROM])
+        early = max(0, begin - first)
+        if begin > 0 and early < sources.shape[-1]:
+            place = int(self._link.counters[Counter.RECORD_STEMS]) + first + early - begin
+            self._link.stems.write_at(place, sources.reshape(-1, sources.shape[-1])[:, early:])
 
     def _skip_hopeless(self) -> None:
         """Give up a backlog that is too old to be worth its time.
@@ -96,7 +114,7 @@ class Worker:
         """
         hop, position = self._session.hop, int(self._link.counters[Counter.POSITION])
         late = position - self._budget.path - (self._reblocker.index + hop)
-        if late <= self._catch_up:
+        if late <= self._job.catch_up:
             return
         kept = math.ceil(self._session.latency / hop) + 1
         skipped = self._reblocker.skip(late // hop + 1 - kept)
@@ -104,44 +122,3 @@ class Worker:
             self._link.output.write_silence(skipped * hop)
             self._link.counters[Counter.SKIPPED_HOPS] += skipped
             self._session.splice()
-
-
-class WorkerThread:
-    """A worker on a thread of its own, woken by a doorbell.
-
-    Args:
-        worker: what runs.
-        bell: rung by the callback.
-        warm_up: steps before `start` returns.
-    """
-
-    def __init__(self, worker: Worker, bell: Doorbell, warm_up: int = 5) -> None:
-        self._worker, self._bell, self._warm_up = worker, bell, warm_up
-        self._ready, self._stopping = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="streamsep-worker", daemon=True)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the worker still works."""
-        return self._thread.is_alive() and self._worker.error is None
-
-    def start(self) -> None:
-        """Start the thread; returns once it is warm (or has died of it)."""
-        self._thread.start()
-        self._ready.wait()
-
-    def stop(self) -> None:
-        """End the thread after the step in hand."""
-        self._stopping.set()
-        self._bell.ring()
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._worker.warm_up(self._warm_up)
-        except Exception as error:
-            self._worker.error = error
-        self._ready.set()
-        while not self._stopping.is_set() and self._worker.error is None:
-            self._bell.wait(0.1)
-            self._worker.pump()

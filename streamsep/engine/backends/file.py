@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamsep.engine.backends.base import Process, Pump
+from streamsep.engine.backends.base import LiveProcess, Pump
 from streamsep.engine.backends.clocked import Clocking
 from streamsep.engine.backends.fake import FakeDevice
 from streamsep.engine.ring import Audio
@@ -59,7 +59,7 @@ class FileDevice(FakeDevice):
         """What is played, `[2, T]` at `rate`, non-finite samples silenced."""
         return to_stereo(np.where(np.isfinite(self.song), self.song, np.float32(0)))
 
-    def start(self, process: Process, pump: Pump | None, lag: int) -> None:
+    def start(self, process: LiveProcess, pump: Pump | None, lag: int) -> None:
         """See `AudioBackend`."""
         self._lag = lag
         super().start(process, pump, lag)

@@ -1,0 +1,132 @@
+"""Watches over a running stream: starts a dead worker anew, gets a lost device back, and keeps what happened.
+
+It is asked, some times a second, by whoever waits for the stream; what may take long it does in a thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from streamsep.engine.backends.base import AudioBackend
+from streamsep.engine.host import Host
+from streamsep.engine.link import Counter, Link
+
+
+class Backoff:
+    """Pauses between tries: `first` seconds, twice as long each time, at most `longest`; calm for that long, anew."""
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first, self._longest = first, longest
+        self._pause, self._due, self._last = first, 0.0, 0.0
+
+    def due(self, now: float) -> bool:
+        """Whether it is time for another try; if so, the next one is put off."""
+        if now < self._due:
+            return False
+        if now - self._last > 2 * self._longest:
+            self._pause = self._first
+        self._last, self._due = now, now + self._pause
+        self._pause = min(2 * self._pause, self._longest)
+        return True
+
+
+class Supervisor:
+    """What a stream does about faults.
+
+    Args:
+        host: of the worker.
+        backend: the device.
+        link: tells whether the worker gets anywhere.
+        lost, back: called when the device has gone, and when it is there again.
+        patience: seconds after which a worker that leaves hops lying is taken for stuck.
+
+    Attributes:
+        worker_restarts: times a worker was started anew.
+        device_losses: times the device was gone.
+        device_back: False while the device is gone.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        backend: AudioBackend,
+        link: Link,
+        lost: Callable[[], None],
+        back: Callable[[], None],
+        patience: float = 8.0,
+    ) -> None:
+        self.worker_restarts = self.device_losses = 0
+        self.device_back = True
+        self._host, self._backend, self._link = host, backend, link
+        self._lost, self._back, self._patience = lost, back, patience
+        self._worker_pause, self._device_pause = Backoff(0.2, 10.0), Backoff(0.25, 4.0)
+        self._worker_back = True
+        self._events: list[str] = []
+        self._thread: threading.Thread | None = None
+        self._progress, self._moved = (-1, -1), 0.0
+
+    def events(self) -> list[str]:
+        """What has happened since the last call, in sentences."""
+        events, self._events = self._events, []
+        return events
+
+    def tell(self, event: str) -> None:
+        """Add a sentence to the events."""
+        self._events.append(event)
+
+    def watch(self) -> None:
+        """Look after worker and device; returns at once."""
+        now = time.monotonic()
+        self._watch_device(now)
+        self._watch_worker(now)
+
+    def stop(self, timeout: float = 0.3) -> None:
+        """Wait at most `timeout` seconds for a try to get the device back."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def _watch_worker(self, now: float) -> None:
+        if self._host.alive and not self._stuck(now):
+            if not self._worker_back:
+                self._worker_back = True
+                self.tell("the worker is back")
+            return
+        if self._worker_back:
+            self._worker_back = False
+            self.tell(f"the worker has stopped ({self._host.error or 'it was stuck'}) and is started anew")
+        if self._worker_pause.due(now) and (self._host.error is not None or self._stuck(now)):
+            self.worker_restarts += 1
+            self._moved = now
+            self._host.revive()
+
+    def _stuck(self, now: float) -> bool:
+        """Whether a hop has been waiting for `patience` seconds without a step being done."""
+        progress = (int(self._link.counters[Counter.STEPS]), int(self._link.counters[Counter.SKIPPED_HOPS]))
+        if progress != self._progress or self._link.input.readable < self._host.info.hop:
+            self._progress, self._moved = progress, now
+        return now - self._moved > self._patience
+
+    def _watch_device(self, now: float) -> None:
+        if self._thread is not None:
+            if self._thread.is_alive():
+                return
+            self._thread = None
+        reason = self._backend.lost
+        if reason is None:
+            return
+        if self.device_back:
+            self.device_back = False
+            self.device_losses += 1
+            self.tell(f"the device is gone ({reason}); waiting for it")
+            self._lost()
+        if self._device_pause.due(now):
+            self._thread = threading.Thread(target=self._reopen, name="streamsep-reopen", daemon=True)
+            self._thread.start()
+
+    def _reopen(self) -> None:
+        if self._backend.reopen():
+            self._back()
+            self.device_back = True
+            self.tell("the device is back")

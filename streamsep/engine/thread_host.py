@@ -1,0 +1,127 @@
+"""Inference in a thread of this process: nothing to start or copy, but the interpreter is shared with all else."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from streamsep.engine.doorbell import make_doorbell
+from streamsep.engine.executor import Executor, inference_thread
+from streamsep.engine.host import Host, Job, SeparatorInfo
+from streamsep.engine.link import Counter, Link, LinkShape
+from streamsep.engine.session import Session
+from streamsep.engine.worker import Worker
+from streamsep.errors import StreamsepError
+
+# Python hands the interpreter to a waiting thread after this long; its usual 5 ms are a whole hop.
+SWITCH_INTERVAL = 5e-4
+
+
+def describe(executor: Executor, measure: int = 0) -> SeparatorInfo:
+    """What a stream needs to know of the model; with `measure` steps timed on noise, as the worker will run them."""
+    model = executor.separator
+    times = tuple(measure_step(executor, measure)) if measure else ()
+    return SeparatorInfo(
+        model.hop, model.latency, model.sample_rate, tuple(model.sources), executor.max_chunk, executor.name, times
+    )
+
+
+def measure_step(executor: Executor, steps: int = 60) -> list[float]:
+    """Seconds a hop of warm steps on noise, in a thread set up as the worker is; for the choice of a queue."""
+    session = Session(executor)
+    with inference_thread():
+        session.warm_up(5)
+        return session.warm_up(steps)
+
+
+class ThreadHost(Host):
+    """A worker on a thread of its own, woken by a doorbell; or driven by `pump`.
+
+    Args:
+        executor: one row (`batch == 1`) of the separator.
+        measure: steps to time for `info.step_times`.
+
+    Raises:
+        StreamsepError: an executor of several rows.
+    """
+
+    def __init__(self, executor: Executor, measure: int = 0) -> None:
+        if executor.batch != 1:
+            raise StreamsepError(f"a stream is one row of audio, this executor has {executor.batch}; use batch=1")
+        self.info = describe(executor, measure)
+        self.bell = make_doorbell()
+        self.error: str | None = None
+        self._executor = executor
+        self._thread: threading.Thread | None = None
+        self._switch_interval = sys.getswitchinterval()
+        self._closed = self._inline = False
+
+    def link(self, shape: LinkShape) -> Link:
+        """See `Host`."""
+        self._link = Link(shape)
+        return self._link
+
+    def begin(self, job: Job, inline: bool = False) -> None:
+        """See `Host`."""
+        self._job, self._inline, self.error = job, inline, None
+        self._link.counters[Counter.STOP] = 0
+        self._ready = threading.Event()
+        if inline:
+            self._worker = Worker(self._link, Session(self._executor), job)
+            return
+        self._switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(min(SWITCH_INTERVAL, self._switch_interval))
+        self._start()
+        self._ready.wait()
+
+    def pump(self) -> None:
+        """See `Host`."""
+        if self._inline and self.error is None:
+            with inference_thread():
+                self.error = self._worker.pump()
+
+    @property
+    def alive(self) -> bool:
+        """See `Host`."""
+        working = self._inline or (self._thread is not None and self._thread.is_alive() and self._ready.is_set())
+        return working and self.error is None
+
+    def revive(self) -> None:
+        """See `Host`; a thread that is stuck cannot be ended, so only a dead one is replaced."""
+        if self._thread is not None and not self._thread.is_alive():
+            self.error = None
+            self._ready = threading.Event()
+            self._start()
+
+    def end(self) -> None:
+        """See `Host`."""
+        self._inline = False
+        if self._thread is None:
+            return
+        self._link.counters[Counter.STOP] = 1
+        self.bell.ring()
+        self._thread.join()
+        self._thread = None
+        sys.setswitchinterval(self._switch_interval)
+
+    def close(self) -> None:
+        """See `Host`."""
+        self.end()
+        if not self._closed:
+            self.bell.close()
+        self._closed = True
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="streamsep-worker", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            with inference_thread():
+                worker = Worker(self._link, Session(self._executor), self._job)
+                worker.warm_up()
+                self._ready.set()
+                self.error = worker.run(self.bell)
+        except Exception as error:
+            self.error = f"{type(error).__name__}: {error}"
+        self._ready.set()

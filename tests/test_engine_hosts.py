@@ -1,0 +1,233 @@
+"""Where inference runs: the same stream from a thread and from a process, begun, ended, killed and revived."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from streamsep.engine.backends.clocked import Clocking
+from streamsep.engine.backends.fake import FakeDevice
+from streamsep.engine.executor import Executor, make_executor
+from streamsep.engine.host import Host
+from streamsep.engine.process_host import ProcessHost
+from streamsep.engine.stream import Stream, StreamConfig
+from streamsep.engine.thread_host import ThreadHost
+from streamsep.errors import StreamsepError
+from tests.engine_toys import NAMES, DelaySplit, DiesAt, delayed, noise
+
+STEMS = StreamConfig(output="stems", fade=4)
+
+
+def make(separator: Callable[[], Any], max_chunk: int = 2) -> Executor:
+    """What a process calls; it must be found by name."""
+    return make_executor("eager", separator(), max_chunk=max_chunk)
+
+
+def unloadable() -> Executor:
+    raise StreamsepError("there is no such model; choose another")
+
+
+TOY = partial(make, partial(DelaySplit, 8, 24))
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[Host]:
+    """One process for many streams: it takes seconds to start."""
+    host = ProcessHost(TOY, measure=5)
+    yield host
+    host.close()
+
+
+@pytest.fixture(params=["thread", "process"])
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    if request.param == "process":
+        yield request.getfixturevalue("process")
+    else:
+        thread = ThreadHost(TOY(), measure=5)
+        yield thread
+        thread.close()
+
+
+def play(host: Host, samples: np.ndarray, config: StreamConfig, realtime: bool = False) -> tuple[Stream, np.ndarray]:
+    device = FakeDevice(samples, 8, clocking=Clocking(16, realtime))
+    stream = Stream(host, device, config)
+    stream.start()
+    while not stream.wait(0.05):
+        pass
+    stream.close()
+    return stream, device.played
+
+
+def test_it_says_what_it_holds(host: Host) -> None:
+    info = host.info
+    assert (info.hop, info.latency, info.sample_rate, info.sources) == (8, 24, 44100, NAMES)
+    assert (info.max_chunk, info.executor) == (2, "eager")
+    assert len(info.step_times) == 5 and min(info.step_times) > 0
+
+
+def test_one_host_serves_one_stream_after_another(host: Host) -> None:
+    for seed in range(3):
+        samples = noise(700, seed)
+        stream, played = play(host, samples, STEMS)
+        assert stream.error is None
+        expected = delayed(samples, stream.delay, played.shape[1])
+        np.testing.assert_allclose(played.reshape(4, 2, -1).sum(axis=0), expected, atol=1e-7)
+        assert stream.report().times.steps >= 700 // 16
+        assert not host.alive
+
+
+def test_in_real_time_the_worker_is_woken(host: Host) -> None:
+    samples = noise(8000)
+    config = StreamConfig(output="stems", fade=4, queue=200, recover_seconds=0.0)
+    stream, played = play(host, samples, config, realtime=True)
+    expected = delayed(samples, stream.delay, played.shape[1])
+    np.testing.assert_allclose(played.reshape(4, 2, -1).sum(axis=0), expected, atol=1e-6)
+    assert stream.report().times.steps > 400
+
+
+def test_knobs_and_meters_cross_the_border(host: Host) -> None:
+    samples = np.ones((2, 600), np.float32)
+    device = FakeDevice(samples, 8, clocking=Clocking(16))
+    stream = Stream(host, device, STEMS)
+    stream.set_gain("bass", 2.0)
+    stream.set_mute("vocals", True)
+    stream.start()
+    while not stream.wait(0.05):
+        pass
+    stream.close()
+    assert stream.levels() == {"drums": 0.5, "bass": 0.5, "other": 0.125, "vocals": 0.0, "input": 1.0, "output": 0.5}
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_a_step_that_fails_ends_the_worker_not_the_sound(kind: str) -> None:
+    factory = partial(make, partial(DiesAt, 8, 24))
+    host: Host = ThreadHost(factory()) if kind == "thread" else ProcessHost(factory)
+    samples = noise(2000)
+    stream, played = play(host, samples, StreamConfig(output="stems", fade=4))
+    assert stream.error == "RuntimeError: boom"
+    tail = slice(1000, 2000)
+    expected = delayed(samples, stream.delay, played.shape[1])[:, tail]
+    np.testing.assert_allclose(played.reshape(4, 2, -1).sum(axis=0)[:, tail], expected, atol=1e-6)
+    host.close()
+
+
+def test_a_model_that_cannot_be_loaded_over_there_is_told_here() -> None:
+    with pytest.raises(StreamsepError, match="no such model"):
+        ProcessHost(unloadable)
+    assert not [child for child in psutil.Process().children() if "streamsep" in " ".join(child.cmdline())]
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_a_worker_that_cannot_warm_up_is_told_before_the_device_starts(kind: str) -> None:
+    factory = partial(make, partial(DiesAt, 8, 24, step=0))
+    host: Host = ThreadHost(factory()) if kind == "thread" else ProcessHost(factory)
+    device = FakeDevice(noise(100), 8, clocking=Clocking(16, True))
+    stream = Stream(host, device, STEMS)
+    with pytest.raises(StreamsepError, match="boom"):
+        stream.start()
+    assert device.played.shape[1] == 0
+    stream.close()
+    host.close()
+
+
+def child_of(host: Host) -> psutil.Process:
+    return psutil.Process(host._process.pid)  # type: ignore[attr-defined]
+
+
+def test_a_killed_process_is_started_anew_and_the_delay_is_what_it_was() -> None:
+    host = ProcessHost(TOY)
+    samples = noise(44100 * 30)
+    device = FakeDevice(samples, 8, clocking=Clocking(64, True))
+    config = StreamConfig(output="stems", fade=16, queue=40, recover_seconds=0.01, restart=True)
+    stream = Stream(host, device, config)
+    stream.set_gain("bass", 0.0)
+    stream.start()
+    wait_until(stream, lambda: stream.report().times.steps > 500)
+    os.kill(child_of(host).pid, signal.SIGKILL)
+    wait_until(stream, lambda: stream.report().fades == 1)
+    heard_dry = stream.position
+    wait_until(stream, lambda: host.alive)
+    steps = stream.report().times.steps
+    wait_until(stream, lambda: stream.report().times.steps > steps + 4000)
+    events = stream.events()
+    assert [event for event in events if "started anew" in event and "code -9" in event]
+    assert events[-1] == "the worker is back"
+    assert stream.report().worker_restarts == 1
+    stream.close()
+    host.close()
+    played, lag = device.played, stream.delay
+    expected = delayed(samples, lag, played.shape[1])
+    # Before and long after the accident: the stems, with the gain as it was set; in between the mix, never silence.
+    for part in (slice(lag, 2000), slice(played.shape[1] - 2000, played.shape[1])):
+        np.testing.assert_array_equal(played[:2, part], expected[:, part] * np.float32(0.5))
+        np.testing.assert_array_equal(played[2:4, part], 0)
+    part = slice(heard_dry + 1000, heard_dry + 5000)
+    np.testing.assert_array_equal(played[2:4, part], expected[:, part] * np.float32(0.25))
+
+
+def test_a_stopped_process_is_taken_for_stuck_and_replaced() -> None:
+    host = ProcessHost(TOY)
+    device = FakeDevice(noise(44100 * 30), 8, clocking=Clocking(64, True))
+    stream = Stream(host, device, StreamConfig(output="stems", restart=True, recover_seconds=0.0))
+    stream._supervisor._patience = 0.5
+    stream.start()
+    wait_until(stream, lambda: stream.report().times.steps > 100)
+    first = child_of(host)
+    first.suspend()
+    wait_until(stream, lambda: stream.report().worker_restarts == 1)
+    wait_until(stream, lambda: host.alive)
+    assert not first.is_running()
+    assert "it was stuck" in stream.events()[0]
+    stream.close()
+    host.close()
+
+
+def wait_until(stream: Stream, true: Callable[[], bool], seconds: float = 25) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came"
+        stream.wait(0.02)
+
+
+def test_nothing_is_left_behind(process: Host) -> None:
+    me = psutil.Process()
+    samples = noise(64)
+    play(process, samples, STEMS)
+    before = (me.num_fds(), threading.active_count(), len(me.children(recursive=True)), len(me.memory_maps()))
+    shared = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    for _ in range(50):
+        play(process, samples, STEMS)
+    after = (me.num_fds(), threading.active_count(), len(me.children(recursive=True)), len(me.memory_maps()))
+    assert after[:3] == before[:3]
+    assert after[3] <= before[3] + 3
+    assert (set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()) <= shared
+
+
+def test_the_process_ends_with_its_parent() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, time\n"
+        "from tests.test_engine_hosts import TOY, STEMS, FakeDevice, Clocking, Stream, ProcessHost, noise\n"
+        "if __name__ == '__main__':\n"
+        "    host = ProcessHost(TOY)\n"
+        "    stream = Stream(host, FakeDevice(noise(10**7), 8, clocking=Clocking(64, True)), STEMS)\n"
+        "    stream.start()\n"
+        "    print(host._process.pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    child.wait(10)
