@@ -1,7 +1,7 @@
 """The edge compiled by numba: the same as `edge.Edge` on the same `EdgeState`, without interpreter, memory or errors.
 
 The scalar parts are those of `resampler`, `drift` and `edge`, compiled as they stand; the loops over audio are written
-here. numba is imported where it is first needed.
+here, and `store` and `fetch` are those of a `Ring`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from types import FunctionType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from streamsep.engine import drift, edge, resampler
+from streamsep.engine.compiling import compile_functions
 from streamsep.engine.drift import admit, let_go, stamp_of
 from streamsep.engine.edge import KNEE, LOUDEST, aim, core_frames, output_target
 from streamsep.engine.edge_state import READ, WRITTEN, EdgeState, Floats, Knob, Peak, Ramp, Setup, Tally
@@ -51,15 +51,8 @@ def compiled_edge() -> CompiledEdge:
     Raises:
         ImportError: numba is missing.
     """
-    from numba import njit
-
-    compiled: dict[str, Any] = {"fence": compiled_fence()}
-    for function in (*_SCALAR, *_LOOPS):
-        # A function sees compiled callees under the names that it knows.
-        copy = FunctionType(function.__code__, {**function.__globals__, **compiled}, function.__name__)
-        compiled[function.__name__] = njit(copy, error_model="numpy", nogil=True)
-    parts = SimpleNamespace(**compiled)
-    return CompiledEdge(parts.capture, parts.enter, parts.leave)
+    parts = compile_functions((*_SCALAR, *_LOOPS), {"fence": compiled_fence()})
+    return CompiledEdge(parts["capture"], parts["enter"], parts["leave"])
 
 
 def capture(state: EdgeState, indata: Audio, now: float) -> None:
@@ -149,7 +142,6 @@ def fetch(fifo: Audio, counters: Ints, history: Audio, clock: Ints, made: int) -
         return
     capacity, end, read = fifo.shape[1], clock[Clock.END], counters[READ]
     frames = max(0, frames_for(clock, made) - end)
-    fence()
     for channel in range(2):
         for i in range(frames):
             history[channel, end + i] = fifo[channel, (read + i) % capacity]

@@ -13,15 +13,16 @@ from __future__ import annotations
 import math
 
 from streamsep.engine.edge_state import READ, WRITTEN, EdgeState, Floats, Loop, Setup, Tally
+from streamsep.engine.fence import fence
 from streamsep.engine.resampler import Clock, Ints, count_from, frames_for
 from streamsep.engine.ring import Audio
 
-FASTEST, SLOWEST = 1.5, 0.25  # bandwidth of the loop in radians per second, at the start and once it has settled
+FASTEST, SLOWEST = 1.0, 0.15  # bandwidth of the loop in radians per second, at each start and once it has settled
 SETTLING = 4.0  # the bandwidth falls as SETTLING / age
 DAMPING = 1.0
 SMOOTHING = 6.0  # bandwidth of the filter before the loop, in bandwidths of the loop
 LIMIT = 1.2e-3  # largest deviation of the ratio; two devices are rarely 0.3e-3 apart
-SLEW = 4e-4  # largest change of the ratio in a second: 0.7 cents
+SLEW = 1e-3  # largest change of the ratio in a second: 1.7 cents
 CLIP = 5e-3  # deviations of more seconds count as this
 EXCESS = 20e-3  # seconds of sound too many that are skipped rather than worked off
 EXCESS_MEMORY = 0.1  # seconds over which they must last
@@ -56,29 +57,34 @@ def captured(setup: Ints, stamp: float, written: int, now: float) -> float:
     """Frames that the input device has taken from the air by `now`, as the FIFO counts, its open block included."""
     block, rate = setup[Setup.INPUT_BLOCK], setup[Setup.INPUT_RATE]
     since = now * rate - stamp - written
-    if not (now > 0.0 and math.isfinite(since)):
-        return written + 0.5 * block
-    return float(written + max(0.0, min(since, 2.0 * block + 0.02 * rate)))
+    known = now > 0.0 and 0.0 <= since <= 2.0 * block + 0.02 * rate
+    return float(written + (since if known else 0.5 * block))
 
 
 def admit(state: EdgeState, frames: int, count: int, now: float) -> int:
     """How many of `count` core frames the FIFO can give for an output block of `frames`; steers, starts and skips."""
     setup, tally, loop, counters, clock = state.setup, state.tally, state.loop, state.fifo_counters, state.in_clock
-    written, rate, seconds = counters[WRITTEN], setup[Setup.INPUT_RATE], frames / setup[Setup.OUTPUT_RATE]
+    rate, seconds, dropped = setup[Setup.INPUT_RATE], frames / setup[Setup.OUTPUT_RATE], tally[Tally.DROPPED]
+    fence()  # what was dropped, was so before what is written now
+    written = counters[WRITTEN]
+    fence()
     due = captured(setup, state.stamp[0], written, now) - loop[Loop.TARGET]
     if setup[Setup.RESAMPLE_OUT] == 1:
         due -= ahead(state.out_clock) * setup[Setup.STEP] / clock[Clock.UNIT]
     if tally[Tally.RUNNING] == 1:
         position = counters[READ] + clock[Clock.POSITION] - clock[Clock.END]
         deviation = (due - position - clock[Clock.FRACTION] / clock[Clock.UNIT]) / rate
-        if lasting_excess(loop, deviation, seconds):
+        if dropped != tally[Tally.MISSED] or lasting_excess(loop, deviation, seconds):
             tally[Tally.OVERFLOWS] += 1
             tally[Tally.RUNNING] = 0
             let_go(tally, state.seam, setup[Setup.FADE])
         else:
             clock[Clock.STEP] = round(setup[Setup.STEP] * (1.0 + steer(loop, deviation, seconds)))
+    if dropped != tally[Tally.MISSED]:  # somewhere before `written` the sound jumps
+        tally[Tally.MISSED] = dropped
+        counters[READ] = written
     if tally[Tally.RUNNING] == 0 and start(clock, counters, due, count):
-        loop[Loop.DEVIATION] = loop[Loop.LASTING] = 0.0
+        loop[Loop.AGE] = loop[Loop.DEVIATION] = loop[Loop.LASTING] = 0.0
         tally[Tally.RUNNING] = 1
         tally[Tally.RISING] = setup[Setup.FADE]
     if tally[Tally.RUNNING] == 0 or count == 0:

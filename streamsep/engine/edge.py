@@ -154,7 +154,6 @@ class Edge:
         read, capacity = int(counters[READ]), fifo.shape[1]
         start = read % capacity
         split = min(frames, capacity - start)
-        fence()
         self._into.push(fifo[:, start : start + split])
         self._into.push(fifo[:, : frames - split])
         fence()

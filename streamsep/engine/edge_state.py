@@ -64,7 +64,7 @@ class Loop(IntEnum):
     """The loop, as slots of a float64 array; deviations in seconds of sound too many."""
 
     TARGET = 0  # frames that should wait
-    AGE = 1  # seconds that it ran
+    AGE = 1  # seconds since the sound began
     DEVIATION = 2  # smoothed
     LASTING = 3  # smoothed longer, to tell a stall from jitter
     TREND = 4  # the ratio that the clocks seem to have, less 1
@@ -80,6 +80,7 @@ class Tally(IntEnum):
     RISING = 3  # frames of a fade-in still to come
     FALLING = 4  # frames for which the last value before a gap still dies away
     BREAK = 5  # 1: the sound ends in this block
+    MISSED = 6  # as much of DROPPED as has been dealt with
     DROPPED = 8  # frames that found no room
 
 
@@ -171,4 +172,5 @@ def _filter(input_rate: int, output_rate: int, channels: int, block: int) -> tup
         return np.zeros((2, LANES), dtype=np.float32), np.zeros((channels, 1), dtype=np.float32)
     # What waits for the filter, what the whole frame of the delay and the last position's rounding keep back.
     room = 2 * half_width(input_rate, output_rate) + 2 * (-(-input_rate // output_rate)) + 4 + block
-    return filter_table(input_rate, output_rate), np.zeros((channels, room), dtype=np.float32)
+    # A copy: numba takes arrays that may be written for another type than those that may not.
+    return filter_table(input_rate, output_rate).copy(), np.zeros((channels, room), dtype=np.float32)

@@ -1,0 +1,402 @@
+"""The edge: delays by measurement, cuts, channels, gains, and the compiled form against the numpy form."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tracemalloc
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamsep.engine.compiled_edge import CompiledEdge, compiled_edge
+from streamsep.engine.edge import KNEE, Edge, EdgePlan, core_frames
+from streamsep.engine.edge_state import EdgeState, Knob, Peak, Tally, make_state
+from streamsep.engine.resampler import Clock, advance, frames_for
+from streamsep.engine.routing import Matrix, Route, routing_matrix
+from streamsep.errors import StreamsepError
+from tests.clocks import Device, play
+from tests.engine_toys import NAMES, Audio, noise, tone
+
+STEREO: Matrix = ((1.0, 0.0), (0.0, 1.0))
+RATES = (8000, 16000, 22050, 44100, 48000, 88200, 96000, 192000)
+SIZES = (64, 1, 63, 7, 33)
+LAG = 100
+
+
+def make_plan(rate: int = 44100, matrix: Matrix = STEREO, max_block: int = 64, **more: Any) -> EdgePlan:
+    more = {"device_inputs": 2, "engine_lag": LAG, **more}
+    return EdgePlan(engine_rate=44100, input_rate=rate, output_rate=rate, matrix=matrix, max_block=max_block, **more)
+
+
+class Core:
+    """What stands for the engine: its input, repeated over all pairs of outputs, `lag` frames later."""
+
+    def __init__(self, plan: EdgePlan) -> None:
+        self._pairs = plan.engine_outputs // 2
+        self._past: Audio = np.zeros((2, plan.engine_lag), np.float32)
+
+    def __call__(self, core_in: Audio, core_out: Audio) -> None:
+        joined = np.concatenate([self._past, core_in], axis=1)
+        core_out[:] = np.tile(joined[:, : core_in.shape[1]], (self._pairs, 1))
+        self._past = joined[:, core_in.shape[1] :]
+
+
+def run(edge: Edge, samples: Audio, sizes: tuple[int, ...] = SIZES, core: Core | None = None) -> Audio:
+    """`samples [device inputs, T]` through the edge and a core, in blocks."""
+    core, position = core or Core(edge.plan), 0
+    played: list[Audio] = []
+    for frames in itertools.cycle(sizes):
+        block = samples[:, position : position + frames]
+        if block.shape[1] == 0:
+            return np.concatenate(played, axis=1)
+        out = np.full((edge.plan.device_outputs, block.shape[1]), np.nan, np.float32)
+        edge.capture(block)
+        count = edge.enter(block.shape[1])
+        assert 0 <= count <= edge.plan.max_core
+        core(edge.core_in[:, :count], edge.core_out[:, :count])
+        edge.leave(count, out)
+        played.append(out)
+        position += frames
+    raise AssertionError
+
+
+def test_at_the_engine_s_rate_nothing_is_touched() -> None:
+    plan, samples = make_plan(), noise(1000)
+    played = run(Edge(plan), samples)
+    assert plan.delay == LAG and plan.added == 0 and plan.max_core == plan.max_block
+    np.testing.assert_array_equal(played[:, LAG:], samples[:, :-LAG])
+    assert not played[:, :LAG].any()
+
+
+@pytest.mark.parametrize("rate", [rate for rate in RATES if rate != 44100])
+@pytest.mark.parametrize("lag", [0, 441])
+def test_the_delay_is_a_whole_number_of_frames_and_the_declared_one(rate: int, lag: int) -> None:
+    plan = make_plan(rate, engine_lag=lag)
+    assert plan.delay == int(plan.delay)
+    hertz = 0.1 * min(rate, 44100)
+    samples = tone(rate // 4 + 2 * plan.delay, hertz, rate)
+    played = run(Edge(plan), samples)
+    start, frames = plan.delay + rate // 50, rate // 8
+    time = np.arange(start, start + frames) / rate
+    waves = np.stack([np.sin(2 * np.pi * hertz * time), np.cos(2 * np.pi * hertz * time)], axis=1)
+    (along, across), *_ = np.linalg.lstsq(waves, played[0, start : start + frames].astype(np.float64), rcond=None)
+    period = rate / hertz
+    wrong = (-math.atan2(across, along) / (2 * np.pi) * period - plan.delay + period / 2) % period - period / 2
+    assert abs(wrong) < 1e-3, "frames"
+    expected = samples[:, start - plan.delay : start - plan.delay + frames]
+    np.testing.assert_allclose(played[:, start : start + frames], expected, atol=3e-5)
+
+
+@pytest.mark.parametrize("rate", [48000, 96000])
+def test_a_click_comes_out_as_late_as_declared(rate: int) -> None:
+    plan = make_plan(rate)
+    samples = np.zeros((2, 2000), np.float32)
+    half = rate // 4800
+    samples[:, 500 - half : 501 + half] = np.hanning(2 * half + 1)
+    played = run(Edge(plan), samples)
+    assert int(np.abs(played[0]).argmax()) == 500 + plan.delay
+    around = played[0, 400 + plan.delay : 601 + plan.delay]
+    np.testing.assert_allclose(around, around[::-1], atol=1e-4, err_msg="symmetric around the declared frame")
+
+
+def test_what_the_edge_adds_is_told_in_core_frames() -> None:
+    plan = make_plan(48000)
+    assert plan.added == plan.delay * Fraction(44100, 48000) - LAG
+    assert plan.added / 44100 < 1.5e-3
+    assert plan.max_core == math.ceil(64 * 44100 / 48000) + 1
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_any_cut_gives_the_same_bits(rate: int) -> None:
+    plan, samples = make_plan(rate), noise(1500, seed=3)
+    np.testing.assert_array_equal(run(Edge(plan), samples, (64,)), run(Edge(plan), samples, SIZES))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rate=st.integers(8000, 192000),
+    lag=st.integers(0, 5000),
+    sizes=st.lists(st.integers(1, 64), min_size=1, max_size=50),
+)
+def test_the_input_never_runs_short_and_never_piles_up(rate: int, lag: int, sizes: list[int]) -> None:
+    plan = make_plan(rate, engine_lag=lag)
+    state = make_state(plan)
+    check_schedule(plan, state, itertools.islice(itertools.cycle(sizes), 200))
+
+
+@pytest.mark.parametrize("rate", [8000, 48000, 96000, 192000])
+def test_nor_in_ten_hours(rate: int) -> None:
+    plan = make_plan(rate, max_block=1 << 18)
+    sizes = itertools.cycle([1 << 18, 1, 4097])
+    check_schedule(plan, make_state(plan), itertools.islice(sizes, 3 * 36000 * rate // (1 << 18)))
+
+
+def check_schedule(plan: EdgePlan, state: EdgeState, sizes: Any) -> None:
+    """The edge's counting without its sound."""
+    into, out_of = state.in_clock, state.out_clock
+    for frames in sizes:
+        if plan.resample_in:
+            into[Clock.END] += frames
+            assert into[Clock.END] <= state.in_history.shape[1]
+        count = core_frames(state.setup, out_of, frames)
+        assert count <= plan.max_core
+        if plan.resample_in and count:
+            assert frames_for(into, count) <= into[Clock.END]
+            advance(into, count)
+        if plan.resample_out:
+            out_of[Clock.END] += count
+            assert out_of[Clock.END] <= state.out_history.shape[1]
+            advance(out_of, frames)
+
+
+@pytest.mark.parametrize(
+    ("channels", "picked"), [((), (0, 1)), ((3, 1), (2, 0)), ((2,), (1, 1)), ((4, 4), (3, 3)), ((1,), (0, 0))]
+)
+def test_input_channels(channels: tuple[int, ...], picked: tuple[int, int]) -> None:
+    plan = make_plan(device_inputs=4, input_channels=channels)
+    samples = np.concatenate([noise(300), noise(300, seed=1)])
+    played = run(Edge(plan), samples)
+    np.testing.assert_array_equal(played[:, LAG:], samples[list(picked), :-LAG])
+
+
+def test_a_mono_device_is_heard_on_both_sides() -> None:
+    samples = noise(300)[:1]
+    played = run(Edge(make_plan(device_inputs=1)), samples)
+    np.testing.assert_array_equal(played[:, LAG:], samples[[0, 0], :-LAG])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"input_channels": (1, 2, 3)}, "input channels 1,2,3 are more than two"),
+        ({"input_channels": (0,)}, "input channels 0 are not all there; the device has 1 to 2"),
+        ({"input_channels": (1, 3)}, "the device has 1 to 2"),
+    ],
+)
+def test_inputs_that_are_not_there(more: dict[str, Any], message: str) -> None:
+    with pytest.raises(StreamsepError, match=message):
+        make_plan(**more)
+
+
+def test_one_device_has_one_rate() -> None:
+    with pytest.raises(StreamsepError, match="one device cannot run at 48000 Hz in and 44100 Hz out"):
+        EdgePlan(44100, 48000, 44100, 2, STEREO, 64)
+
+
+def test_routing_adds_and_copies() -> None:
+    routes = (Route("drums", (1, 2)), Route("mix", (3,)), Route("bass", (5, 4)))
+    plan = make_plan(matrix=routing_matrix(routes, NAMES, "stems", 6), engine_lag=0)
+    edge, bus, out = Edge(plan), np.concatenate([noise(64, seed=n) for n in range(4)]), np.ones((6, 64), np.float32)
+    edge.capture(np.zeros((2, 64), np.float32))
+    edge.core_out[:, : edge.enter(64)] = bus
+    edge.leave(64, out)
+    np.testing.assert_array_equal(out[:2], bus[:2])
+    np.testing.assert_allclose(out[2], bus.sum(axis=0) / 2, atol=1e-6)
+    np.testing.assert_array_equal(out[[4, 3]], bus[2:4])
+    assert not out[5].any()
+
+
+@pytest.mark.parametrize("rate", [44100, 48000])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e30])
+def test_what_is_no_sound_is_silence(rate: int, wrong: float) -> None:
+    plan, samples = make_plan(rate), noise(1000)
+    silenced, broken = samples.copy(), samples.copy()
+    silenced[0, 300:320], broken[0, 300:320] = 0.0, wrong
+    np.testing.assert_array_equal(run(Edge(plan), broken), run(Edge(plan), silenced))
+
+
+@pytest.mark.parametrize("knob", [Knob.INPUT_GAIN, Knob.OUTPUT_GAIN])
+def test_a_gain_moves_by_a_straight_ramp(knob: Knob) -> None:
+    edge = Edge(make_plan(engine_lag=0, fade=50, input_gain=1.0))
+    core = Core(edge.plan)
+    before = run(edge, np.ones((2, 100), np.float32), core=core)
+    edge.state.knobs[knob] = 0.25
+    after = run(edge, np.ones((2, 100), np.float32), core=core)
+    assert (before == 1).all()
+    np.testing.assert_allclose(after[0, :50], 1 - 0.75 * np.arange(1, 51) / 50, atol=1e-6)
+    assert (after[:, 50:] == 0.25).all()
+
+
+def test_a_gain_that_turns_back_on_the_way_has_no_step() -> None:
+    edge = Edge(make_plan(engine_lag=0, fade=50))
+    core, pieces = Core(edge.plan), []
+    for target in (0.0, 2.0, 0.5, 0.5, 0.5):
+        edge.state.knobs[Knob.OUTPUT_GAIN] = target
+        pieces.append(run(edge, np.ones((2, 20), np.float32), (20,), core))
+    played = np.concatenate(pieces, axis=1)
+    assert np.abs(np.diff(played, prepend=1.0)).max() <= 2.0 / 50 + 1e-6
+    assert played[0, -1] == 0.5
+
+
+def test_gains_at_the_start_need_no_ramp() -> None:
+    edge = Edge(make_plan(engine_lag=0, input_gain=0.5, output_gain=0.5))
+    assert (run(edge, np.ones((2, 100), np.float32)) == 0.25).all()
+
+
+def test_panic_is_silence_within_a_fade_and_comes_back_at_the_gain() -> None:
+    edge = Edge(make_plan(engine_lag=0, fade=50, output_gain=0.5))
+    core, samples = Core(edge.plan), tone(100, 50)
+    knobs, played = edge.state.knobs, []
+    for panic in (0.0, 1.0, 1.0, 0.0, 0.0):
+        knobs[Knob.PANIC] = panic
+        played.append(run(edge, samples + 1, core=core))
+    assert not played[2].any() and not played[1][:, 50:].any()
+    np.testing.assert_array_equal(played[4], 0.5 * (samples + 1))
+    joined = np.concatenate(played, axis=1)
+    assert np.abs(np.diff(joined[:, 100:200])).max() < 1.5 * 0.5 / 50 + np.abs(np.diff(samples)).max()
+
+
+def test_the_limiter_leaves_what_is_below_the_knee_and_bends_the_rest() -> None:
+    edge = Edge(make_plan(engine_lag=0, limiter=True, max_block=4001))
+    ramp = np.linspace(-4, 4, 4001, dtype=np.float32)
+    played = run(edge, np.stack([ramp, -ramp]), (4001,))
+    below = np.abs(ramp) <= KNEE
+    np.testing.assert_array_equal(played[0, below], ramp[below])
+    np.testing.assert_array_equal(played[1], -played[0])
+    assert np.abs(played).max() <= 1.0
+    assert (np.diff(played[0]) >= 0).all()
+    over = np.abs(ramp) > KNEE
+    bent = KNEE + (1 - KNEE) * np.tanh((np.abs(ramp[over].astype(np.float64)) - KNEE) / (1 - KNEE))
+    np.testing.assert_allclose(np.abs(played[0, over]), bent, atol=1e-7)
+
+
+def test_without_a_limiter_loud_stays_loud() -> None:
+    samples = 4 * noise(200)
+    np.testing.assert_array_equal(run(Edge(make_plan(engine_lag=0)), samples), samples)
+
+
+def test_peaks_since_they_were_read() -> None:
+    edge = Edge(make_plan(engine_lag=0, input_gain=2.0, output_gain=0.5))
+    samples = np.zeros((2, 200), np.float32)
+    samples[1, 20], samples[0, 150] = -0.75, 0.5
+    core = Core(edge.plan)
+    run(edge, samples, core=core)
+    assert edge.state.peaks[Peak.INPUT] == 1.5 and edge.state.peaks[Peak.OUTPUT] == 0.75
+    edge.state.peaks[:] = 0
+    run(edge, 0 * samples, core=core)
+    assert not edge.state.peaks.any()
+
+
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_a_block_allocates_no_audio(rate: int) -> None:
+    plan = make_plan(rate, max_block=16384, engine_lag=0, limiter=True, input_gain=0.5)
+    edge = Edge(plan)
+    block, out = np.ones((2, 16384), np.float32), np.zeros((2, 16384), np.float32)
+    tracemalloc.start()
+    for number in range(4):
+        edge.state.knobs[Knob.OUTPUT_GAIN] = 1.0 + number
+        edge.capture(block)
+        edge.leave(edge.enter(16384), out)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 98_304  # numpy's own buffers, of a fixed size
+    assert block.nbytes > 98_304
+
+
+@pytest.fixture(scope="module")
+def compiled() -> CompiledEdge:
+    pytest.importorskip("numba")
+    return compiled_edge()
+
+
+def agree(name: str, ours: Any, theirs: Any, exact: bool) -> None:
+    if ours.dtype == np.int64 or exact:
+        np.testing.assert_array_equal(ours, theirs, err_msg=name)
+    elif not name.endswith("_taps"):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+PLANS = [
+    *(make_plan(rate, limiter=True, output_gain=1.5) for rate in RATES),
+    make_plan(matrix=routing_matrix((), NAMES, "stems", 18), device_inputs=3, input_channels=(3, 1)),
+    make_plan(96000, matrix=routing_matrix((Route("mix", (2,)),), NAMES, "stems", 2), device_inputs=1),
+]
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: f"{plan.input_rate}-{plan.device_outputs}")
+def test_compiled_is_the_same(plan: EdgePlan, compiled: CompiledEdge) -> None:
+    edge, state, random = Edge(plan), make_state(plan), np.random.default_rng(5)
+    core, twin = Core(plan), Core(plan)
+    for number in range(60):
+        frames = int(random.integers(1, plan.max_block + 1))
+        block = random.uniform(-1, 1, (frames, plan.device_inputs)).astype(np.float32)
+        block[random.integers(frames)] = np.nan if number % 7 == 0 else 0.9
+        knobs = (random.choice([0.5, 1.0]), random.choice([1.0, 1.5]), number % 11 == 0)
+        edge.state.knobs[:] = state.knobs[:] = knobs
+        edge.capture(block.T)
+        count = edge.enter(frames)
+        core(edge.core_in[:, :count], edge.core_out[:, :count])
+        out, other = np.zeros((2, plan.device_outputs, frames), np.float32)
+        edge.leave(count, out)
+        compiled.capture(state, block, 0.0)
+        assert compiled.enter(state, frames, 0.0) == count
+        twin(state.core_in[:, :count], state.core_out[:, :count])
+        interleaved = np.zeros((frames, plan.device_outputs), np.float32)
+        compiled.leave(state, count, interleaved)
+        other[:] = interleaved.T
+        exact = not plan.resample_in and not plan.limiter
+        agree("out", out, other, exact)
+        for name in EdgeState._fields:
+            agree(name, getattr(edge.state, name), getattr(state, name), exact)
+
+
+def test_compiled_holds_two_clocks_alike(compiled: CompiledEdge) -> None:
+    """With a source that stalls, falls silent, floods and comes back."""
+    source = Device(48000, 256, 300, 0.001, 0.3, ((0.5, 0.1), (1.2, 0.8)))
+    sink = Device(44100, 128, 0, 0.001, 0, ((3.0, 0.9),))
+    plan = EdgePlan(44100, source.rate, sink.rate, 2, STEREO, sink.block, separate=True, input_block=source.block)
+    edge, state, position = Edge(plan), make_state(plan), 0
+    samples = tone(6 * source.rate, 300, source.rate)
+    for call in play(source, sink, 5):
+        now = 50.0 + call.now
+        if call.capture:
+            block = samples[:, position : position + source.block]
+            position += source.block
+            edge.capture(block, now)
+            compiled.capture(state, np.ascontiguousarray(block.T), now)
+            continue
+        out, other = np.zeros((2, sink.block), np.float32), np.zeros((sink.block, 2), np.float32)
+        count = edge.enter(sink.block, now)
+        assert compiled.enter(state, sink.block, now) == count
+        for each in (edge.state, state):
+            each.core_out[:, :count] = each.core_in[:, :count]
+        edge.leave(count, out)
+        compiled.leave(state, count, other)
+        np.testing.assert_allclose(out, other.T, atol=1e-6)
+        np.testing.assert_array_equal(edge.state.tally, state.tally)
+        np.testing.assert_array_equal(edge.state.in_clock, state.in_clock)
+        np.testing.assert_array_equal(edge.state.loop, state.loop)
+    tally = edge.state.tally
+    assert tally[Tally.UNDERRUNS] >= 2 and tally[Tally.OVERFLOWS] >= 1 and tally[Tally.RUNNING] == 1
+
+
+def test_compiled_takes_no_memory(compiled: CompiledEdge) -> None:
+    """A call from Python wraps its arguments, so that many blocks must cost what one does."""
+    from numba import njit
+    from numba.core.runtime import _nrt_python, rtsys
+
+    capture, enter, leave = compiled
+
+    @njit
+    def blocks(state: EdgeState, indata: Audio, outdata: Audio, count: int) -> None:
+        for number in range(count):
+            state.knobs[2] = number % 2
+            capture(state, indata, 1.0 + number * 1e-3)
+            leave(state, enter(state, outdata.shape[0], 1.0 + number * 1e-3), outdata)
+
+    _nrt_python.memsys_enable_stats()
+    for plan in (make_plan(48000, limiter=True, output_gain=9.0), make_plan(48000, separate=True, input_block=64)):
+        state, out = make_state(plan), np.zeros((64, 2), np.float32)
+        costs = []
+        for count in (1, 1, 1000):
+            before = rtsys.get_allocation_stats()
+            blocks(state, np.full((64, 2), 0.5, np.float32), out, count)
+            after = rtsys.get_allocation_stats()
+            costs.append((after.alloc - before.alloc, after.mi_alloc - before.mi_alloc))
+        assert costs[1] == costs[2]
+        assert np.abs(out).max() == pytest.approx(1.0 if plan.limiter else 0.5, abs=1e-3) or not out.any()
