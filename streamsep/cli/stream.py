@@ -163,7 +163,8 @@ def _codec(args: argparse.Namespace) -> Codec:
 def _make_stream(args: argparse.Namespace, model: Any, player: FileDevice) -> Stream:
     from streamsep.engine.executor import make_executor
     from streamsep.engine.mixer import from_decibels
-    from streamsep.engine.stream import Stream, StreamConfig, check_queue
+    from streamsep.engine.stream import Stream
+    from streamsep.engine.stream_config import StreamConfig, check_queue
     from streamsep.engine.thread_host import ThreadHost
 
     check_queue(args.queue or 1, args.block, model.sample_rate)

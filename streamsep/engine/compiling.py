@@ -14,7 +14,6 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-
 # Where compiled code comes from.
 SOURCES = ("compil*.py", "edge*.py", "drift.py", "fence.py", "link.py", "resampler.py")
 
@@ -106,7 +105,7 @@ def system_calls() -> dict[str, Any]:
 
     if os.name != "posix":
         return {"ring_bell": njit(ring_bell), "nap": njit(nap)}
-    # By name, not by address, so that the code can be kept on disk. A pointer is passed as a number: it goes the same way.
+    # By name, not by address, so that the code can be kept on disk. Pointers go as numbers, the same way.
     write = types.ExternalFunction("write", types.intp(types.int32, types.intp, types.intp))
     usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 

@@ -10,7 +10,7 @@ from streamsep.engine.backends.base import AudioBackend, CompiledProcess
 from streamsep.engine.callback import Callback
 from streamsep.engine.edge import Edge
 from streamsep.engine.edge_plan import EdgePlan
-from streamsep.engine.edge_state import Floats, Peak, Tally, make_state
+from streamsep.engine.edge_state import Knob, Peak, Tally, make_state
 from streamsep.engine.host import Host
 from streamsep.engine.link import Counter, Link
 from streamsep.engine.ring import Audio
@@ -19,7 +19,7 @@ from streamsep.errors import missing
 
 if TYPE_CHECKING:
     from streamsep.engine.compiled_process import CompiledCallbacks
-    from streamsep.engine.stream import StreamConfig
+    from streamsep.engine.stream_config import StreamConfig
 
 
 class DeviceProcess:
@@ -32,6 +32,9 @@ class DeviceProcess:
         host: its bell is rung after every block.
         frames: of the device, after which it wants no more; None: never.
         callbacks: the same as compiled code over the same state, or None.
+
+    Attributes:
+        panic: the outputs are silenced because someone wants it.
     """
 
     def __init__(
@@ -45,12 +48,14 @@ class DeviceProcess:
     ) -> None:
         self._counters, self._edge, self._core, self._bell = link.counters, edge, core, host.bell
         self._left = frames
+        self.panic = self._gone = False
         self._callbacks = callbacks
 
-    @property
-    def knobs(self) -> Floats:
-        """Gains and panic; see `edge_plan.Knob`."""
-        return self._edge.state.knobs
+    def silence(self, panic: bool | None = None, gone: bool | None = None) -> None:
+        """Silence the outputs by a ramp, for a `panic` or while the device is `gone`; None: as before."""
+        self.panic = self.panic if panic is None else panic
+        self._gone = self._gone if gone is None else gone
+        self._edge.state.knobs[Knob.PANIC] = self.panic or self._gone
 
     @property
     def compiled(self) -> CompiledProcess | None:

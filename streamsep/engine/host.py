@@ -90,7 +90,10 @@ class Host(ABC):
 
     @abstractmethod
     def revive(self) -> None:
-        """Start a dead or stuck worker anew on the same rings; returns at once, `alive` tells when it works."""
+        """Start a dead or stuck worker anew on the same rings; returns at once.
+
+        `error` is None from then on, until `alive` tells that it works or `error` why it does not.
+        """
 
     @abstractmethod
     def end(self) -> None:

@@ -89,7 +89,7 @@ class ProcessHost(Host):
         with contextlib.suppress(EOFError, OSError):
             while self._pipe.poll():
                 self._hear(*self._pipe.recv())
-        if self._working and not self._process.is_alive():
+        if self._job is not None and not self._process.is_alive():
             self._working = False
             self.error = self.error or f"its process ended with code {self._process.exitcode}"
         return self._working
@@ -97,7 +97,7 @@ class ProcessHost(Host):
     def revive(self) -> None:
         """See `Host`."""
         self._end_process()
-        self._working = False
+        self.error = None
         self._spawn(0)
 
     def end(self) -> None:

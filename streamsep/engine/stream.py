@@ -6,82 +6,23 @@ device block -> edge -> ring -> worker (reblock, step, mix) -> ring -> edge -> d
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from streamsep.engine.backends.base import AudioBackend
-from streamsep.engine.callback import OnOverload
 from streamsep.engine.desk import Desk
 from streamsep.engine.device_process import DeviceProcess, make_process
 from streamsep.engine.edge_plan import EdgePlan
-from streamsep.engine.edge_state import Knob
 from streamsep.engine.host import Host, Job
 from streamsep.engine.link import Counter, Link, LinkShape
-from streamsep.engine.mixer import Routing, channels_of
+from streamsep.engine.mixer import channels_of
 from streamsep.engine.recorder import Recorder
-from streamsep.engine.routing import Route, routing_matrix
+from streamsep.engine.routing import routing_matrix
 from streamsep.engine.stats import StepRecorder, StreamReport
+from streamsep.engine.stream_config import StreamConfig, check_queue
 from streamsep.engine.supervisor import Supervisor
 from streamsep.engine.timing import LatencyBudget, budget
 from streamsep.errors import StreamsepError
 from streamsep.files import Codec
-
-MAX_QUEUE_SECONDS = 10
-
-
-@dataclass(frozen=True)
-class StreamConfig:
-    """How a stream behaves.
-
-    Attributes:
-        queue: whole blocks granted to the worker, at least one.
-        fade: frames of the cross-fade between separated and dry sound, and of changes of input and output gain.
-        on_overload: what is heard while separated sound is missing: "dry" or "mute".
-        output: "mix" (stereo) or "stems" (a pair of channels for each), where there are no routes.
-        routes: which stem goes to which channels of the device; a route of the source "mix" takes the stereo sum.
-        input_channels: channels of the device, from 1: two, or one for both sides; none: the first two.
-        input_gain: linear, before anything else.
-        output_gain: linear, on all outputs.
-        limiter: hold the outputs below full scale, softly.
-        ramp_seconds: duration of a change of a stem's gain.
-        recover_seconds: how long the worker must have been in time before its sound comes back.
-        catch_up_seconds: lateness beyond which a backlog is skipped instead of worked off.
-        restart: start a worker that has died anew, and open a device that was lost again.
-        record_seconds: how much a recording may wait for the disk; 0: there is no recording.
-        callback: "compiled" (without the interpreter), "python", or "auto": compiled where device and numba allow it.
-        frames: end after that many frames of the device; None: never.
-    """
-
-    queue: int = 1
-    fade: int = 64
-    on_overload: OnOverload = "dry"
-    output: Routing = "mix"
-    routes: tuple[Route, ...] = ()
-    input_channels: tuple[int, ...] = ()
-    input_gain: float = 1.0
-    output_gain: float = 1.0
-    limiter: bool = False
-    ramp_seconds: float = 0.01
-    recover_seconds: float = 0.05
-    catch_up_seconds: float = 0.5
-    restart: bool = False
-    record_seconds: float = 0.0
-    callback: Literal["auto", "compiled", "python"] = "auto"
-    frames: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.queue < 1 or self.fade < 1:
-            raise StreamsepError(f"queue and fade must be at least 1, got {self.queue} and {self.fade}")
-        if self.on_overload not in ("dry", "mute"):
-            raise StreamsepError(f"unknown on_overload {self.on_overload!r}; choose dry or mute")
-
-    @property
-    def routing(self) -> Routing:
-        """What must leave the mixer for the routes: all stems, unless the mix is all that is wanted."""
-        if not self.routes:
-            return self.output
-        return "mix" if all(route.source == "mix" for route in self.routes) else "stems"
 
 
 class Stream:
@@ -110,9 +51,9 @@ class Stream:
         self.desk = Desk(host.info.sources, self._link.knobs)
         self.desk.clear()
         self._process: DeviceProcess = make_process(self._link, self._budget, self._plan, config, backend, host)
-        self._supervisor = Supervisor(host, backend, self._link, self._device_lost, self._device_back)
+        self._supervisor = Supervisor(host, backend, self._link, self._process, self.desk)
         self._recorder: Recorder | None = None
-        self._panic = self._running = False
+        self._running = False
 
     @property
     def budget(self) -> LatencyBudget:
@@ -199,8 +140,7 @@ class Stream:
 
     def set_panic(self, on: bool) -> None:
         """Silence all outputs at once, or let them sound again."""
-        self._panic = on
-        self._process.knobs[Knob.PANIC] = on or not self._supervisor.device_back
+        self._process.silence(panic=on)
 
     @property
     def bypass(self) -> bool:
@@ -210,7 +150,7 @@ class Stream:
     @property
     def panic(self) -> bool:
         """Whether all outputs are silenced."""
-        return self._panic
+        return self._process.panic
 
     def levels(self) -> dict[str, float]:
         """The peak of each stem after its gain, of `input` and of `output`, since the last call (linear)."""
@@ -330,18 +270,3 @@ class Stream:
         config, rate = self.config, self.host.info.sample_rate
         catch_up, ramp = round(config.catch_up_seconds * rate), round(config.ramp_seconds * rate)
         return Job(self._budget, catch_up, config.routing, ramp)
-
-    def _device_lost(self) -> None:
-        self._process.knobs[Knob.PANIC] = 1.0
-
-    def _device_back(self) -> None:
-        """What the model remembers is of another time; the sound comes in from silence."""
-        self.desk.reset()
-        self._process.knobs[Knob.PANIC] = self._panic
-
-
-def check_queue(queue: int, block: int, rate: int) -> None:
-    """Raise StreamsepError where `queue` blocks of `block` frames are more delay than anyone can want."""
-    if queue * block > MAX_QUEUE_SECONDS * rate:
-        last = f"{queue} blocks of {block} frames are {queue * block / rate:.3g} s"
-        raise StreamsepError(f"{last}, and a queue lasts at most {MAX_QUEUE_SECONDS} s; choose a shorter one")

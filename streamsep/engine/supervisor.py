@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
 from streamsep.engine.backends.base import AudioBackend
+from streamsep.engine.desk import Desk
+from streamsep.engine.device_process import DeviceProcess
 from streamsep.engine.host import Host
 from streamsep.engine.link import Counter, Link
 
@@ -39,7 +40,8 @@ class Supervisor:
         host: of the worker.
         backend: the device.
         link: tells whether the worker gets anywhere.
-        lost, back: called when the device has gone, and when it is there again.
+        process: silenced while the device is gone.
+        desk: reset when it is there again, for what the model remembers is of another time.
         patience: seconds after which a worker that leaves hops lying is taken for stuck.
 
     Attributes:
@@ -53,14 +55,14 @@ class Supervisor:
         host: Host,
         backend: AudioBackend,
         link: Link,
-        lost: Callable[[], None],
-        back: Callable[[], None],
+        process: DeviceProcess,
+        desk: Desk,
         patience: float = 8.0,
     ) -> None:
         self.worker_restarts = self.device_losses = 0
         self.device_back = True
         self._host, self._backend, self._link = host, backend, link
-        self._lost, self._back, self._patience = lost, back, patience
+        self._process, self._desk, self._patience = process, desk, patience
         self._worker_pause, self._device_pause = Backoff(0.2, 10.0), Backoff(0.25, 4.0)
         self._worker_back = True
         self._events: list[str] = []
@@ -96,7 +98,7 @@ class Supervisor:
         if self._worker_back:
             self._worker_back = False
             self.tell(f"the worker has stopped ({self._host.error or 'it was stuck'}) and is started anew")
-        if self._worker_pause.due(now) and (self._host.error is not None or self._stuck(now)):
+        if (self._host.error is not None or self._stuck(now)) and self._worker_pause.due(now):
             self.worker_restarts += 1
             self._moved = now
             self._host.revive()
@@ -120,13 +122,14 @@ class Supervisor:
             self.device_back = False
             self.device_losses += 1
             self.tell(f"the device is gone ({reason}); waiting for it")
-            self._lost()
+            self._process.silence(gone=True)
         if self._device_pause.due(now):
             self._thread = threading.Thread(target=self._reopen, name="streamsep-reopen", daemon=True)
             self._thread.start()
 
     def _reopen(self) -> None:
         if self._backend.reopen():
-            self._back()
+            self._desk.reset()
+            self._process.silence(gone=False)
             self.device_back = True
             self.tell("the device is back")
