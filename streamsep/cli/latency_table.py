@@ -66,7 +66,7 @@ class Finding:
         lines = [f"{self.model} on a device of {self.device.sample_rate} Hz, {block}", ""]
         lines += [f"{'':<12}{'frames':>8}{'ms':>9}"]
         for name, frames in self.budget.rows():
-            line = f"{name:<12}{frames:>8.5g}{self.budget.milliseconds(frames):>9.2f}   {self._meaning(name)}"
+            line = f"{name:<12}{round(frames, 1):>8.7g}{self.budget.milliseconds(frames):>9.2f}   {self._meaning(name)}"
             lines += ["", line.rstrip()] if name == "total" else [line]
         return "\n".join([*lines, "", *self._notes()])
 

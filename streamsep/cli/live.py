@@ -34,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Open the device, load the model, and play until someone ends it."""
     if args.list_devices:
-        return _list_devices()
+        return _list_devices(args)
     from streamsep.cli.live_device import PipeForm, open_device
     from streamsep.cli.live_display import make_display
     from streamsep.cli.live_loop import play
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     display = make_display(args.json, sound_on_stdout=config.output_device == "-")
     device = open_device(config, PipeForm(args.pipe_format, args.pipe_channels), args.lock_step)
     choice = ModelChoice(config.model, args.device, config.executor, device.max_block, device.sample_rate)
+    display.tell("loading the model ...")
     measure = 0 if config.queue or device.lock_step else MEASURED_STEPS
     host = make_host(choice, args.worker, measure)
     try:
@@ -102,10 +103,10 @@ def describe(stream: Stream) -> str:
     return f"{where}, {block}, {queue}; {info.executor}; {latency} from input to output"
 
 
-def _list_devices() -> int:
+def _list_devices(args: argparse.Namespace) -> int:
     from streamsep.cli.devices import run as list_devices
 
-    return list_devices(argparse.Namespace())
+    return list_devices(args)
 
 
 def _recording(args: argparse.Namespace) -> Recording:

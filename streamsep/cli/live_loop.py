@@ -59,7 +59,7 @@ def play(stream: Stream, actions: Actions, display: Display, *, record: bool, ke
 
 
 def _watch(stream: Stream, actions: Actions, display: Display) -> None:
-    observer, due = Observer(stream, actions), 0.0
+    observer, due = Observer(stream, actions), time.monotonic() + display.period
     ended = False
     while not ended and not actions.ended.is_set():
         _tell(stream, actions, display)

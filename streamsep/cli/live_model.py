@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from streamsep.engine.host import Host, SeparatorInfo
 
 MEASURED_STEPS = 200
+# A step beside a running interface takes about half as long again as one alone.
+_BUSY = 1.5
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,20 @@ def make_host(factory: Callable[[], Executor], worker: str, measure: int) -> Hos
 
 
 def choose_queue(wanted: int | None, info: SeparatorInfo, device: AudioBackend) -> int:
-    """Blocks granted to the model: as wanted, or what its measured steps need, or one where the device waits for it."""
-    from streamsep.cli.stream import measured_queue
+    """Blocks granted to the model: as wanted, or what its measured steps need, or one where the device waits for it.
+
+    A model that is too slow for this machine is told of on stderr.
+    """
+    import numpy as np
+
+    from streamsep.engine.timing import queue_blocks
 
     if wanted is not None or device.lock_step or not info.step_times:
         return wanted or 1
+    median, hop = float(np.median(info.step_times)), info.hop / info.sample_rate
+    if median > hop:
+        slow = f"a step takes {1000 * median:.1f} ms here and a hop lasts {1000 * hop:.1f} ms"
+        print(f"streamsep: warning: {slow}: most will be heard unseparated", file=sys.stderr)
+    high, highest = np.percentile(info.step_times, (99, 99.9), method="higher")
     block = math.ceil(device.max_block * info.sample_rate / device.sample_rate)
-    return measured_queue(info, block)
+    return queue_blocks(max(_BUSY * float(high), float(highest)), info.hop, block, info.sample_rate)

@@ -132,6 +132,7 @@ class Resources:
         self._gone = psutil.Error
         self._processes = [psutil.Process()]
         self._restarts = -1
+        self.measure()  # what is measured is the time since the last call
 
     def measure(self, worker_restarts: int = 0) -> tuple[float, float]:
         """(percent of a core since the last call, megabytes); processes are looked for anew after a restart."""

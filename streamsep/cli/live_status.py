@@ -165,4 +165,4 @@ def json_line(kind: str, values: dict[str, object]) -> str:
     """One object a line: its kind, the time by the clock on the wall, and the values; what is infinite is null."""
     from streamsep.files import plain
 
-    return json.dumps(plain({"kind": kind, "time": time.time()} | values, lambda value: round(value, 3)))
+    return json.dumps(plain({"kind": kind, "time": time.time()} | values, lambda value: round(value, 6)))

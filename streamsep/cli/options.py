@@ -18,7 +18,9 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", "--model", metavar="NAME|PATH", help="a preset (`streamsep models list`) or a checkpoint file"
     )
-    parser.add_argument("-d", "--device", help="cpu, cuda, cuda:1 or mps (default: cuda where there is one, else cpu)")
+    parser.add_argument(
+        "-d", "--device", help="what computes: cpu, cuda, cuda:1 or mps (default: cuda where there is one, else cpu)"
+    )
 
 
 def pick_device(name: str | None) -> torch.device:

@@ -1,0 +1,330 @@
+"""`streamsep live`: what is heard for which flags, on a device without hardware."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from streamsep.cli import live_device, main
+from streamsep.cli.live_config import LiveConfig
+from streamsep.cli.live_device import PipeForm
+from streamsep.cli.live_model import ModelChoice, choose_queue
+from streamsep.engine.backends.clocked import Clocking, Faults
+from streamsep.engine.backends.fake import FakeDevice
+from streamsep.engine.host import SeparatorInfo
+from streamsep.errors import StreamsepError
+from streamsep.files import read_audio
+from tests.engine_toys import NAMES, SHARES, Audio, DelaySplit, noise
+
+ROOT = Path(__file__).parent.parent
+# Of the toy on blocks of one hop: a block of queue, the fade, the model.
+LAG = 64 + 64 + 96
+DRUMS, BASS, OTHER, VOCALS = SHARES
+
+
+class Rig:
+    """`streamsep live` with a toy for a model and an array for a device."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.toy = DelaySplit(hop=64, latency=96)
+        self.samples = noise(4000) * np.float32(0.5)
+        self.faults: Faults | None = None
+        self.device: FakeDevice | None = None
+        monkeypatch.setattr("streamsep.models.registry.load_model", lambda name, device=None: self.toy)
+        monkeypatch.setattr(live_device, "open_device", self._open)
+
+    def _open(self, config: LiveConfig, pipe: PipeForm, lock_step: bool) -> FakeDevice:
+        block = config.blocksize or 64
+        rate = config.samplerate or 44100
+        device = FakeDevice(
+            self.samples, config.outputs, sample_rate=rate, clocking=Clocking(block), faults=self.faults
+        )
+        self.device = device
+        return device
+
+    def live(self, *flags: str) -> int:
+        return main(["live", "--worker", "thread", "--executor", "eager", "-d", "cpu", *flags])
+
+    def played(self, *flags: str) -> Audio:
+        """What the device was made to play, the lag taken out: `[outputs, T]`."""
+        assert self.live(*flags) == 0
+        assert self.device is not None
+        return self.device.played[:, LAG : LAG + self.samples.shape[1]]
+
+
+@pytest.fixture
+def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return Rig(monkeypatch)
+
+
+def same(found: Audio, expected: Audio) -> None:
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_the_mix_plays_after_the_declared_lag(rig: Rig) -> None:
+    same(rig.played(), rig.samples)
+    assert rig.device is not None
+    assert not rig.device.played[:, :LAG].any()
+
+
+def test_monitor_gives_each_stem_its_outputs(rig: Rig) -> None:
+    same(rig.played("--preset", "monitor"), np.concatenate([rig.samples * share for share in SHARES]))
+
+
+@pytest.mark.parametrize(
+    ("preset", "gain"),
+    [
+        ("karaoke", 1 - VOCALS),
+        ("drummer", 1 - DRUMS + 0.1 * DRUMS),
+        ("minus-drums", 1 - DRUMS),
+        ("minus-bass", 1 - BASS),
+        ("minus-other", 1 - OTHER),
+        ("minus-vocals", 1 - VOCALS),
+    ],
+)
+def test_presets_sound_as_they_say(rig: Rig, preset: str, gain: float) -> None:
+    same(rig.played("--preset", preset), rig.samples * np.float32(gain))
+
+
+@pytest.mark.parametrize("preset", ["karaoke", "drummer", "minus-vocals"])
+def test_karaoke_never_plays_the_mix_and_the_others_do_when_the_model_is_late(rig: Rig, preset: str) -> None:
+    rig.faults = Faults(stalled=frozenset(range(20, 40)))
+    mutes = [flag for name in NAMES for flag in ("--mute", name)]
+    played = rig.played("--preset", preset, *mutes)
+    assert not played[:, :1000].any()
+    during = played[:, 25 * 64 : 35 * 64]
+    same(during, 0 * during if preset == "karaoke" else rig.samples[:, 25 * 64 : 35 * 64])
+
+
+@pytest.mark.parametrize(
+    ("flags", "gains"),
+    [
+        (["--mute", "drums"], [1 - DRUMS]),
+        (["--solo", "bass", "--solo", "other"], [BASS + OTHER]),
+        (["--gain", "drums=-inf", "--gain", "bass=6.0205999"], [2 * BASS + OTHER + VOCALS]),
+        (["--route", "vocals=1,2", "--route", "mix=3,4"], [VOCALS, 1]),
+        (["--route", "vocals=3,4", "--route", "drums=1,2", "--mute", "drums"], [0, VOCALS]),
+        (["--route", "drums=1,2", "--route", "bass=1,2"], [DRUMS + BASS]),
+        (["--route", "mix=3,4", "--mute", "vocals"], [0, 1 - VOCALS]),
+        (["--input-gain", "-6.0205999"], [0.5]),
+        (["--output-gain", "-6.0205999"], [0.5]),
+    ],
+)
+def test_flags_that_are_heard(rig: Rig, flags: list[str], gains: list[float]) -> None:
+    same(rig.played(*flags), np.concatenate([rig.samples * np.float32(gain) for gain in gains]))
+
+
+def test_a_mono_route_gets_half_of_each_side(rig: Rig) -> None:
+    played = rig.played("--route", "drums=2")
+    same(played, np.stack([0 * rig.samples[0], DRUMS * rig.samples.mean(axis=0)]))
+
+
+def test_a_mono_input_is_heard_on_both_sides(rig: Rig) -> None:
+    same(rig.played("--input-channels", "2"), np.stack([rig.samples[1], rig.samples[1]]))
+
+
+def test_sides_can_be_swapped(rig: Rig) -> None:
+    same(rig.played("--input-channels", "2,1"), rig.samples[::-1])
+
+
+@pytest.mark.parametrize(
+    ("flags", "limited"), [([], True), (["--no-limiter"], False), (["--route", "drums=1,2"], False)]
+)
+def test_the_limiter_holds_a_mix_unless_told(rig: Rig, flags: list[str], limited: bool) -> None:
+    loudest = np.abs(rig.played("--input-gain", "20", *flags)).max()
+    assert loudest <= 1 if limited else loudest > 1.2
+
+
+def test_seconds_end_it(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rig.live("--seconds", "0.02") == 0
+    assert rig.device is not None
+    assert rig.device.played.shape[1] == 14 * 64  # the blocks that hold 882 frames
+    assert "in 0.0 s" in capsys.readouterr().out
+
+
+def test_a_recording_holds_the_mix_and_every_stem(rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rig.live("--record", str(tmp_path), "--float32", "--mute", "bass") == 0
+    (folder,) = tmp_path.iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.wav" for name in ("mix", *NAMES))
+    mix, rate = read_audio(folder / "mix.wav")
+    assert rate == 44100
+    # It begins once the stream runs, so a little of the song may be over.
+    first = next(index for index in range(4000) if np.array_equal(mix[:, :50], rig.samples[:, index : index + 50]))
+    assert mix.shape[1] >= 4000 - first - 64
+    assert first < 2000
+    frames = min(mix.shape[1], 4000 - first)
+    for name, share in zip(NAMES, SHARES, strict=True):
+        same(read_audio(folder / f"{name}.wav")[0][:, :frames], mix[:, :frames] * np.float32(share))
+    assert f"recorded mix.wav, drums.wav, bass.wav, other.wav, vocals.wav in {folder}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "suffix", "subtype"),
+    [
+        (["--int24"], "wav", "PCM_24"),
+        (["--record-format", "flac"], "flac", "PCM_16"),
+    ],
+)
+def test_recordings_in_other_formats(rig: Rig, tmp_path: Path, flags: list[str], suffix: str, subtype: str) -> None:
+    import soundfile
+
+    assert rig.live("--record", str(tmp_path), *flags) == 0
+    assert soundfile.info(next(tmp_path.glob(f"*/mix.{suffix}"))).subtype == subtype
+
+
+def test_json_is_a_line_an_object(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rig.live("--json") == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    objects = [json.loads(line) for line in captured.out.splitlines()]
+    assert [item["text"] for item in objects if item["kind"] == "event"] == [
+        "loading the model ...",
+        "2 in, 2 out at 44100 Hz, blocks of 64, a queue of 1; eager; 6.5 ms from input to output",
+    ]
+    assert objects[-1]["kind"] == "report"
+    assert objects[-1]["budget"]["total_frames"] == LAG + 64
+    assert objects[-1]["times"]["steps"] > 60
+
+
+def test_without_a_terminal_the_report_is_all_that_stdout_gets(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rig.live() == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("latency ") and "misses" in captured.out
+    assert captured.err.splitlines()[0] == "streamsep: loading the model ..."
+
+
+def test_nothing_is_left_running(rig: Rig) -> None:
+    assert rig.live() == 0
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("streamsep")] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--preset", "loud"], "there is no preset 'loud'"),
+        (["--mute", "guitar"], "there is no stem 'guitar' (in mute); the stems of this model are drums, bass, other, "),
+        (["--route", "guitar=1"], "there is no stem 'guitar' (in routes)"),
+        (["--record-format", "flac", "--float32"], "flac holds 16 or 24 bits"),
+        (["--executor", "quick"], "unknown executor 'quick'"),
+        (["-d", "toaster"], "the device 'toaster' is not usable"),
+        (["--queue", "10000"], "a queue lasts at most 10 s"),
+        (["--callback", "compiled", "--input-channels", "3"], "input channels 3 are not all there"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    rig: Rig, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rig.live(*flags) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("streamsep: error: ") and message in error
+
+
+def test_a_recording_that_cannot_begin_ends_it(rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert rig.live("--record", str(tmp_path / "file")) == 1
+    assert "streamsep: error: " in capsys.readouterr().err
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("streamsep")] == []
+
+
+def test_the_list_of_devices_is_that_of_devices(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("streamsep.engine.backends.pa_devices.list_devices", lambda: [])
+    assert main(["devices"]) == 1
+    expected = capsys.readouterr().err
+    assert main(["live", "-l"]) == 1
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "form", "message"),
+    [
+        ({"input_device": "-"}, PipeForm(), "give both -i - and -o -, or neither"),
+        ({"output_device": "-"}, PipeForm(), "give both -i - and -o -, or neither"),
+        ({"samplerate": 44100}, PipeForm(), "leave --samplerate out, or choose a raw --pipe-format"),
+        ({}, PipeForm("wav", 2), "leave --pipe-channels out, or choose a raw --pipe-format"),
+    ],
+)
+def test_pipes_that_do_not_fit(config: dict[str, Any], form: PipeForm, message: str) -> None:
+    both: dict[str, Any] = {"input_device": "-", "output_device": "-"} if "device" not in "".join(config) else {}
+    with pytest.raises(StreamsepError, match=re.escape(message)):
+        live_device.open_device(LiveConfig(**both, **config), form)
+
+
+def test_a_sound_card_gets_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from streamsep.engine.backends import pa_devices, portaudio
+    from streamsep.engine.backends.pa_plan import JACK, DeviceConfig
+
+    hosts = {"studio": JACK, "Scarlett": "ALSA"}
+    found = lambda wanted, kind, hostapi: SimpleNamespace(hostapi=hosts[wanted])  # noqa: E731
+    monkeypatch.setattr(pa_devices, "find_device", found)
+    monkeypatch.setattr(portaudio, "PortAudioDevice", lambda config: config)
+    config = LiveConfig(
+        input_device=2,
+        output_device="Scarlett",
+        host_api="ALSA",
+        samplerate=96000,
+        latency=0.01,
+        input_channels=(5, 3),
+        routes=("mix=1,2", "vocals=7"),
+        exclusive=True,
+    )
+    expected = DeviceConfig(2, "Scarlett", "ALSA", 96000, 256, 0.01, inputs=5, outputs=7, exclusive=True)
+    opened: list[Any] = [live_device.open_device(config)]
+    opened.append(live_device.open_device(LiveConfig(output_device="studio"), None, True))
+    opened.append(live_device.open_device(LiveConfig(output_device="studio", blocksize=64)))
+    # JACK's own period needs no cutting anew; but what was asked for is asked for.
+    jack = DeviceConfig(output="studio", block=None, lock_step=True)
+    assert opened == [expected, jack, DeviceConfig(output="studio", block=64)]
+
+
+def test_an_offline_model_is_refused() -> None:
+    with pytest.raises(StreamsepError, match="htdemucs is an offline model; choose a streaming --model"):
+        ModelChoice("htdemucs").wrap(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("block", "rate", "chunk"), [(64, 44100, 1), (65, 44100, 2), (256, 44100, 4), (256, 88200, 2), (256, 22050, 8)]
+)
+def test_one_step_takes_what_one_block_brings(block: int, rate: int, chunk: int) -> None:
+    choice = ModelChoice("x", "cpu", "eager", block, rate)
+    assert choice.wrap(DelaySplit(hop=64)).max_chunk == chunk
+
+
+def info(*seconds: float) -> SeparatorInfo:
+    return SeparatorInfo(512, 512, 44100, NAMES, 1, "eager", seconds)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seconds", "queue"),
+    [
+        (7, [0.001] * 100, 7),
+        (None, [], 1),
+        (None, [0.001] * 100, 1),
+        (None, [0.0038] * 100, 1),
+        (None, [0.004] * 100, 2),  # half as long again as it was measured
+        (None, [0.001] * 199 + [0.012], 3),  # the slowest
+    ],
+)
+def test_the_queue_covers_the_slowest_steps(wanted: int | None, seconds: Sequence[float], queue: int) -> None:
+    device = FakeDevice(noise(64), clocking=Clocking(256, realtime=True))
+    assert choose_queue(wanted, info(*seconds), device) == queue
+
+
+def test_a_device_that_waits_needs_no_queue() -> None:
+    assert choose_queue(None, info(*[0.05] * 100), FakeDevice(noise(64))) == 1
+
+
+def test_a_model_that_is_too_slow_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    choose_queue(None, info(*[0.02] * 100), FakeDevice(noise(64), clocking=Clocking(256, realtime=True)))
+    assert "a step takes 20.0 ms here and a hop lasts 11.6 ms" in capsys.readouterr().err
