@@ -20,6 +20,11 @@ from tests.engine_toys import Audio, delayed, noise
 class Echo:
     """A callback that plays its input on all pairs of outputs, `lag` frames late, and notes what it is told."""
 
+    ended, compiled = False, None
+
+    def capture(self, indata: Audio) -> None:
+        """Never called: input and output are one device."""
+
     def __init__(self, lag: int = 0, channels: int = 2) -> None:
         self.sizes: list[int] = []
         self.flags: list[bool] = []
@@ -96,14 +101,15 @@ def test_stop_ends_a_long_stream_early_and_may_come_first() -> None:
 
 
 def test_an_error_in_the_callback_reaches_who_waits() -> None:
-    def fail(indata: Audio, outdata: Audio, xrun: bool = False) -> None:
-        raise RuntimeError("boom")
+    class Fails(Echo):
+        def __call__(self, indata: Audio, outdata: Audio, xrun: bool = False) -> None:
+            raise RuntimeError("boom")
 
     device = FakeDevice(noise(64))
-    device.start(fail, None, 0)
-    device.stop()
+    device.start(Fails(), None, 0)
     with pytest.raises(RuntimeError, match="boom"):
-        device.wait(1.0)
+        device.wait(10.0)
+    device.stop()
 
 
 def test_a_clocked_device_is_never_early() -> None:
@@ -183,3 +189,15 @@ def test_what_is_not_finite_in_a_file_is_silence(tmp_path: Path) -> None:
 def test_an_unreadable_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(StreamsepError):
         FileDevice(tmp_path / "missing.wav", 2)
+
+
+def test_a_callback_that_has_enough_ends_the_device() -> None:
+    class Enough(Echo):
+        def __call__(self, indata: Audio, outdata: Audio, xrun: bool = False) -> None:
+            super().__call__(indata, outdata, xrun)
+            self.ended = len(self.sizes) == 3
+
+    device = FakeDevice(noise(1000), clocking=Clocking(64))
+    device.start(Enough(), lambda: None, 500)
+    assert device.wait(10)
+    assert device.played.shape[1] == 3 * 64

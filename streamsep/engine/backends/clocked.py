@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamsep.engine.backends.base import AudioBackend, Process, Pump, Sink, Source
+from streamsep.engine.backends.base import AudioBackend, LiveProcess, Pump, Sink, Source
 from streamsep.engine.ring import Audio
 
 
@@ -79,7 +79,7 @@ class ClockedDevice(AudioBackend):
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
-    def start(self, process: Process, pump: Pump | None, lag: int) -> None:
+    def start(self, process: LiveProcess, pump: Pump | None, lag: int) -> None:
         """See `AudioBackend`."""
         self._thread = threading.Thread(
             target=self._run, args=(process, pump, lag), name="streamsep-device", daemon=True
@@ -99,14 +99,14 @@ class ClockedDevice(AudioBackend):
             raise self._error
         return ended
 
-    def _run(self, process: Process, pump: Pump | None, lag: int) -> None:
+    def _run(self, process: LiveProcess, pump: Pump | None, lag: int) -> None:
         try:
             self._deliver(process, pump, lag)
         except BaseException as error:
             self._error = error
         self._ended.set()
 
-    def _deliver(self, process: Process, pump: Pump | None, lag: int) -> None:
+    def _deliver(self, process: LiveProcess, pump: Pump | None, lag: int) -> None:
         outbuffer: Audio = np.zeros((self.outputs, self.max_block), dtype=np.float32)
         xrun = False
         for number, (block, late) in enumerate(self._paced(lag)):
@@ -122,6 +122,8 @@ class ClockedDevice(AudioBackend):
                 if pump is not None and number not in self._faults.stalled:
                     pump()
             self._sink.write(out)
+            if process.ended:
+                return
 
     def _paced(self, lag: int) -> Iterator[tuple[Audio, bool]]:
         """The blocks, each at its time, and whether the timeline had to be moved for it."""
