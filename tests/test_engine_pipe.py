@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ import soundfile
 
 from streamsep.engine.backends.base import AudioBackend
 from streamsep.engine.backends.descriptor import Descriptor, PolledDescriptor, ThreadedDescriptor
-from streamsep.engine.backends.pipe import PipeDevice
+from streamsep.engine.backends.pipe import PipeDevice, PipeSource
 from streamsep.engine.pcm import ENCODINGS, Encoding, Pcm, read_wav_header, wav_header
 from streamsep.engine.ring import Audio
 from streamsep.errors import StreamsepError
@@ -220,6 +220,20 @@ def open_zero() -> Iterator[int]:
     os.close(number)
 
 
+@polled
+def test_after_the_end_nothing_is_read(pipes: Pipes) -> None:
+    """A named pipe or a terminal has more to give after it has ended once."""
+
+    class Terminal(PolledDescriptor):
+        answers: ClassVar = [bytes(8 * 5), b"", bytes(8 * 100)]
+
+        def _read_some(self, count: int) -> bytes:
+            return self.answers.pop(0)
+
+    source, block = PipeSource(Terminal(pipes.source, threading.Event()), Pcm()), np.zeros((2, 16), np.float32)
+    assert [source.read(block) for _ in range(3)] == [5, 0, 0]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_stop_ends_a_wait_for_sound(pipes: Pipes, kind: type[Descriptor], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamsep.engine.backends.pipe.open_descriptor", kind)
@@ -240,10 +254,10 @@ def test_stop_ends_a_wait_for_sound(pipes: Pipes, kind: type[Descriptor], monkey
 def test_stop_ends_a_wait_for_a_listener(pipes: Pipes, kind: type[Descriptor], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamsep.engine.backends.pipe.open_descriptor", kind)
     with open_zero() as zeros:
-        device = PipeDevice(raw=Pcm(), header=False, source=zeros, sink=pipes.sink)
+        device = PipeDevice(raw=Pcm(), header=False, block=4096, source=zeros, sink=pipes.sink)
         echo = Echo()
         device.start(echo, lambda: None, LAG)
-        while len(echo.sizes) < 8:
+        while len(echo.sizes) < 3:
             time.sleep(0.002)
         assert not device.wait(0.2), "nobody listens"
         assert sum(echo.sizes) * 8 < 2_000_000
@@ -345,7 +359,7 @@ def test_devices_leave_no_thread_and_no_handle() -> None:
 PROGRAM = """
 import sys
 from streamsep import cli
-from streamsep.engine.backends.pipe import PipeDevice
+from streamsep.engine.backends.pipe import PipeDevice, PipeSource
 from tests.test_engine_pipe import play
 import argparse
 def run(args):

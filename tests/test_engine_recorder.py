@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ import pytest
 import soundfile
 
 from streamsep.engine import recorder as recorder_module
+from streamsep.engine.pcm import Pcm, wav_header
 from streamsep.engine.recorder import Recorder
 from streamsep.engine.ring import Audio, Ring
 from streamsep.engine.tracks import Track, open_track
@@ -192,9 +194,17 @@ def test_a_producer_that_found_no_room_keeps_every_position(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("codec", [FLOAT, FLAC])
-def test_stop_while_the_producers_go_on(tmp_path: Path, codec: Codec) -> None:
+def test_stop_while_the_producers_go_on(tmp_path: Path, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is slower than they are: there is always more to write."""
     band, playing = Band(400_000), threading.Event()
     playing.set()
+    write = Recorder._write
+
+    def slow(self: Recorder, frames: int) -> None:
+        time.sleep(0.01)
+        write(self, frames)
+
+    monkeypatch.setattr(Recorder, "_write", slow)
 
     def produce() -> None:
         while playing.is_set():
@@ -206,6 +216,7 @@ def test_stop_while_the_producers_go_on(tmp_path: Path, codec: Codec) -> None:
     producer.start()
     until(lambda: recorder.seconds > 0.5)
     paths = recorder.stop(10)
+    assert recorder.error is None
     assert producer.is_alive()
     playing.clear()
     producer.join()
@@ -317,15 +328,21 @@ def overfill(band: Band, recorder: Recorder) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    place = tmp_path / "small"
-    place.mkdir()
+def small_disk() -> Iterator[Path]:
+    """A file system of one megabyte; not in pytest's own folders, which it could not remove if ours stayed mounted."""
+    place = Path(tempfile.mkdtemp(prefix="streamsep-small-disk-"))
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a file system of one's own needs root")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    mounted = (
+        shutil.which("mount") is not None and not subprocess.run(command, capture_output=True, check=False).returncode
+    )
+    try:
+        if not mounted:
+            pytest.skip("a file system of one's own needs root")
+        yield place
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(place)], check=True)  # at once, even if a file is still open
+        place.rmdir()
 
 
 @pytest.mark.parametrize("codec", [FLOAT, Codec("wav", 16), FLAC, Codec("flac", 16)])
@@ -371,6 +388,8 @@ def test_a_disk_that_fills_in_the_last_moment(small_disk: Path, pages: int) -> N
     assert {sound.shape for sound in files.values()} == {(2, length)}
     assert {flac_blocks(path) for path in paths} == {2}
     assert length == (8800 if recorder.error is None else 8192)
+    if recorder.error is not None:  # no checksum of a sound that is not there
+        assert {path.read_bytes()[26:42] for path in paths} == {bytes(16)}
     assert pages > 0 or recorder.error is not None
     np.testing.assert_allclose(files["mix"], band.mix[:, :length], atol=2.0**-24)
     np.testing.assert_allclose(files["vocals"], band.stems[6:, :length], atol=2.0**-24)
@@ -411,8 +430,11 @@ def test_an_error_in_any_file_cuts_all_to_one_length(
     recorder = band.recorder(tmp_path, codec)
     overfill(band, recorder)
     check_cut_short(band, recorder, 8000, "No space left on device")
+    frames = round(recorder.seconds * RATE)
     if codec is FLAC:
-        assert {flac_blocks(path) for path in recorder.stop()} == {round(recorder.seconds * RATE) / 4096}
+        assert {flac_blocks(path) for path in recorder.stop()} == {frames / 4096}
+    else:
+        assert {path.stat().st_size for path in recorder.stop()} == {len(wav_header(Pcm(), 0)) + frames * 8}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")

@@ -145,7 +145,7 @@ class Recorder:
         """Frames that both rings hold, behind the first to record."""
         for ring, first in zip(self._rings, self._first, strict=True):
             ring.skip(first - ring.consumed)
-            if ring.consumed < first:
+            if ring.consumed < first:  # whatever is written from here on, it is not looked at yet
                 return 0
         return min(ring.readable for ring in self._rings)
 
