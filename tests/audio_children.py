@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from streamsep.engine.backends.base import CompiledProcess
+from streamsep.engine.backends.loopback import measure_round_trip
 from streamsep.engine.backends.pa_plan import DeviceConfig
 from streamsep.engine.backends.portaudio import PortAudioDevice
 from streamsep.engine.ring import Audio
@@ -69,7 +72,8 @@ class CompiledGains(Gains):
             return 1 if 0 < counters[1] <= counters[0] else 0
 
         self._callback, self._counters = callback, np.array([0, frames], dtype=np.int64)
-        address = self._counters.__array_interface__["data"][0]
+        assert callback.address is not None
+        address: int = self._counters.__array_interface__["data"][0]
         self.compiled = CompiledProcess(callback.address, 0, address)
 
     @property
@@ -101,7 +105,12 @@ def survive(config: dict[str, Any]) -> None:
     device, process, start = PortAudioDevice(DeviceConfig(**config)), Gains(), time.monotonic()
     device.start(process, None, 0)
     closing = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), closing.set()), daemon=True).start()
+
+    def close() -> None:
+        sys.stdin.read()
+        closing.set()
+
+    threading.Thread(target=close, daemon=True).start()
     say(_state("running", start, device, process))
     while not closing.wait(0.05):
         if device.lost is not None:
@@ -138,6 +147,26 @@ def capture(config: dict[str, Any], frames: int) -> None:
     heard = np.concatenate(process.captured, axis=1)
     say({"separate": device.separate, "rates": [device.input_rate, device.sample_rate], "latency": device.latency})
     say(heard[:, :frames].tolist())
+
+
+def round_trip(config: dict[str, Any], repeats: int, seconds: float) -> None:
+    """Measure a device while its first output is connected to its first input, besides what it is connected to."""
+    device = PortAudioDevice(DeviceConfig(**config))
+    measuring = threading.Event()
+    threading.Thread(target=_connect, args=(measuring,), daemon=True).start()
+    try:
+        trip = measure_round_trip(device, repeats, seconds=seconds)
+    except StreamsepError as error:
+        say(str(error))
+    else:
+        say(asdict(trip) | {"latency": device.latency})
+    measuring.set()
+
+
+def _connect(measuring: threading.Event) -> None:
+    command = ("jack_connect", "-s", os.environ["JACK_DEFAULT_SERVER"], "streamsep:out_0", "streamsep:in_0")
+    while not measuring.wait(0.02) and subprocess.run(command, capture_output=True, check=False).returncode:
+        pass
 
 
 def refused(config: dict[str, Any]) -> None:

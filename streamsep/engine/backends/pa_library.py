@@ -35,8 +35,8 @@ def load() -> Any:
     Raises:
         StreamsepError: the package or the library is missing.
     """
-    if "sounddevice" in sys.modules:
-        return _initialised(sys.modules["sounddevice"])
+    if (loaded := sys.modules.get("sounddevice")) is not None:
+        return _initialised(loaded)
     if sys.platform == "win32":
         os.environ.setdefault("SD_ENABLE_ASIO", "1")
     if sys.platform == "linux":

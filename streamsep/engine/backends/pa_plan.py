@@ -127,6 +127,9 @@ def _plan(config: DeviceConfig, source: DeviceInfo, sink: DeviceInfo, block: int
     inputs = min(2, source.inputs) if config.inputs is None else config.inputs
     _check_channels(source, "input", inputs)
     _check_channels(sink, "output", config.outputs)
+    if sink.hostapi == JACK and config.sample_rate not in (None, sink.sample_rate):
+        refused = f"{sink.name} refuses {config.sample_rate} Hz"
+        raise StreamsepError(f"{refused}; the JACK server runs at {sink.sample_rate} Hz, so leave the rate out")
     if config.exclusive and "WASAPI" not in sink.hostapi:
         other = f"{sink.name} is a device of {sink.hostapi}"
         raise StreamsepError(f"exclusive mode is for WASAPI and {other}; leave it out, or choose the host API WASAPI")

@@ -9,7 +9,7 @@ from typing import Any
 
 from streamsep.engine.backends import pa_library
 from streamsep.engine.backends.pa_devices import DeviceInfo, Kind, accepted_rates
-from streamsep.engine.backends.pa_plan import JACK, Plan, wasapi_settings
+from streamsep.engine.backends.pa_plan import Plan, wasapi_settings
 from streamsep.errors import StreamsepError
 
 _CLOSE_SECONDS = 2.0
@@ -153,8 +153,6 @@ def _refusal(error: Exception, plan: Plan, kind: Any) -> StreamsepError:
 
 
 def _rates(plan: Plan, device: DeviceInfo, kind: Any) -> str:
-    if device.hostapi == JACK:
-        return f"the JACK server runs at {device.sample_rate} Hz; choose that, or leave the rate out"
     side: Kind = "input" if kind == "input" else "output"
     rates = accepted_rates(device, side, plan.inputs if side == "input" else plan.outputs)
     if not rates:

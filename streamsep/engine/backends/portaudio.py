@@ -23,10 +23,10 @@ _START_SECONDS = 2.0
 class PortAudioDevice(AudioBackend):
     """One duplex device, or two with a clock each.
 
-    It is opened and closed once at construction, so that errors come before a model is loaded and `latency` is known
-    before the start. `latency` is right to the sample on ALSA's file device and on JACK, whose ports tell their delay;
-    the rule is that of `Plan.frames`. What a converter and its driver keep to themselves only a loopback measurement
-    tells (`streamsep.engine.backends.loopback`).
+    It is opened and closed once at construction, except on JACK, so that errors come before a model is loaded and
+    `latency` is known before the start. `latency` is right to the sample on ALSA's file device and on JACK, whose ports
+    tell their delay; the rule is that of `Plan.frames`. What a converter and its driver keep to themselves only a
+    loopback measurement tells (`streamsep.engine.backends.loopback`).
 
     One such device may be open in a program: finding a lost one starts PortAudio anew for all.
 
@@ -123,7 +123,10 @@ class PortAudioDevice(AudioBackend):
             return True
 
     def _probe(self) -> None:
-        """Open and close, for what the device says about it."""
+        """Open and close, for what the device says about it; JACK's ports say it without, and would be numbered on."""
+        if self._plan.output.hostapi == JACK:
+            self.latency = self._plan.frames((0.0, 0.0))
+            return
         silent = Callbacks(_silence, _silence, 0, lambda: None)
         streams = Streams(self._plan, silent, self.config.exclusive)
         self.latency = streams.latency
