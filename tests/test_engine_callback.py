@@ -178,6 +178,19 @@ def test_a_stuck_worker_that_comes_back_finds_every_index_where_it_belongs() -> 
     np.testing.assert_array_equal(played[:, -20 * BLOCK :], expected[:, -20 * BLOCK :])
 
 
+def test_what_a_new_worker_never_heard_is_not_faded_to() -> None:
+    rig = Rig()
+    ones = np.ones((2, 60 * BLOCK), np.float32)
+    rig.play(ones[:, : 10 * BLOCK])
+    rig.link.counters[Counter.BLIND] = 20 * BLOCK
+    weight = wet_weight(rig.play(ones))[0]
+    known = 10 * BLOCK + SPEND.lag
+    assert (weight[BLOCK:known] == 0).all()
+    assert weight[known + BLOCK + FADE] == 1
+    assert np.abs(np.diff(weight)).max() <= 1 / FADE + 1e-6
+    assert rig.count(Counter.FADES) == 1
+
+
 def test_what_is_not_finite_is_silence_for_worker_and_dry_line() -> None:
     rig, samples = Rig(), noise(40 * BLOCK)
     samples[:, 5 * BLOCK : 6 * BLOCK] = np.nan

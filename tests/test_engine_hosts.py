@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -196,20 +195,6 @@ def wait_until(stream: Stream, true: Callable[[], bool], seconds: float = 25) ->
     while not true():
         assert time.monotonic() < end, "it never came"
         stream.wait(0.02)
-
-
-def test_nothing_is_left_behind(process: Host) -> None:
-    me = psutil.Process()
-    samples = noise(64)
-    play(process, samples, STEMS)
-    before = (me.num_fds(), threading.active_count(), len(me.children(recursive=True)), len(me.memory_maps()))
-    shared = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
-    for _ in range(50):
-        play(process, samples, STEMS)
-    after = (me.num_fds(), threading.active_count(), len(me.children(recursive=True)), len(me.memory_maps()))
-    assert after[:3] == before[:3]
-    assert after[3] <= before[3] + 3
-    assert (set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()) <= shared
 
 
 def test_the_process_ends_with_its_parent() -> None:

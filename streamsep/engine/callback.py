@@ -96,7 +96,7 @@ class Callback:
         output.skip(position - output.consumed)  # results that came after their time: the delay stays what it was
         waiting = output.readable
         wet[:, output.read(wet) :] = 0.0
-        if position - self._lag < self._hole:
+        if position - self._lag < max(self._hole, int(self._link.counters[Counter.BLIND]) or self._hole):
             waiting = min(waiting, frames)  # what comes out now was never heard by the model: no ground to fade in
         self._blend(waiting, wet, dry, outdata)
 

@@ -23,7 +23,7 @@ _WRITTEN, _READ = 0, 8  # see Ring
 # The callback's own numbers.
 LEVEL, HEALTHY, HOLE, INDEX, FADE, RECOVER, LAG, DELAY = range(8)
 _POSITION, _FADES, _DRY_BLOCKS = int(Counter.POSITION), int(Counter.FADES), int(Counter.DRY_BLOCKS)
-_LOST, _BYPASS = int(Counter.LOST_FRAMES), int(Counter.BYPASS)
+_LOST, _BYPASS, _BLIND = int(Counter.LOST_FRAMES), int(Counter.BYPASS), int(Counter.BLIND)
 _FROM, _MIX = int(Counter.RECORD_FROM), int(Counter.RECORD_MIX)
 
 
@@ -75,7 +75,8 @@ def handle(s: CallbackState, indata: Audio, outdata: Audio, frames: int) -> None
     position, own = s.counters[_POSITION], s.own
     feed(s, indata, frames)
     waiting = read(s.output_counters, s.output, position, outdata, frames)
-    if position - own[LAG] < own[HOLE]:
+    blind = s.counters[_BLIND]
+    if position - own[LAG] < max(own[HOLE], blind if blind > 0 else own[HOLE]):
         waiting = min(waiting, frames)
     bypass = s.counters[_BYPASS] != 0
     supplied = waiting >= frames + own[FADE] and not bypass

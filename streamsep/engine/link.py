@@ -24,6 +24,7 @@ class Counter(IntEnum):
     SKIPPED_HOPS = 10  # worker: hops never run, because they were hopelessly late
     RECOVERIES = 11  # worker: times a non-finite output was silenced
     DEVICE_BYTES = 12  # worker: memory taken on a GPU
+    BLIND = 13  # worker: it knows nothing of the input before this frame, since another worker died there; 0: it does
     STOP = 16  # stream: 1 once the worker is to end
     BYPASS = 17  # stream: 1 while the dry mix is to be heard
     RECORD_FROM = 18  # stream: first input frame of the recording; 0: nothing is recorded

@@ -122,6 +122,8 @@ class ProcessHost(Host):
             self._pipe.send(None)
         self._process.join(_PATIENCE)
         self._end_process()
+        if not self._process.is_alive():
+            self._process.close()
         self.bell.close()
 
     def _spawn(self, measure: int) -> None:
@@ -183,4 +185,5 @@ class ProcessHost(Host):
         """Take away the name of the shared memory; it goes with its last view."""
         if self._shared is not None:
             self._shared.unlink()
+            del self._link
         self._shared = None

@@ -42,6 +42,7 @@ class Worker:
         self._desk = DeskFollower(Desk(sources, link.knobs), session, self._mixer)
         self._recorder = StepRecorder(link.times)
         self._reblocker = Reblocker(link.input, session.hop, session.executor.max_chunk)
+        link.counters[Counter.BLIND] = self._reblocker.index
 
     def warm_up(self) -> None:
         """Run some steps on noise, so that the first real one is not the slow one."""
