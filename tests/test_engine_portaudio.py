@@ -26,7 +26,7 @@ PERIOD = 256
 @pytest.fixture
 def song(rng: np.random.Generator) -> Audio:
     """Samples that single precision multiplies by small numbers without rounding: [2, T]."""
-    return rng.integers(-2000, 2000, (2, FRAMES)).astype(np.float32) / 4096
+    return (rng.integers(-2000, 2000, (2, FRAMES)) / 4096).astype(np.float32)
 
 
 @pytest.fixture
