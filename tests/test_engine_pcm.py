@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -144,6 +145,7 @@ STEREO = form(1, 2, 44100, 16)
         (wav(form(0xFFFE, 2, 48000, 24, EXTENSIBLE), data(8)), Pcm("s24le", 48000), 8),
         (wav(form(0xFFFE, 6, 48000, 32, EXTENSIBLE), data(8)), Pcm("s32le", 48000, 6), 8),
     ],
+    ids=itertools.count(),
 )
 def test_headers_of_others(stream: bytes, pcm: Pcm, size: int | None) -> None:
     read = reader(stream + b"sound")
@@ -173,6 +175,7 @@ def test_headers_of_others(stream: bytes, pcm: Pcm, size: int | None) -> None:
         (wav(form(1, 2, 5, 16), data(8)), "5 Hz is no rate for sound"),
         (wav(form(1, 0, 44100, 16), data(8)), "0 channels"),
     ],
+    ids=itertools.count(),
 )
 def test_what_is_not_read_is_one_sentence(stream: bytes, sentence: str) -> None:
     with pytest.raises(StreamsepError, match=sentence):

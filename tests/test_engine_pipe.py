@@ -254,7 +254,7 @@ def test_stop_ends_a_wait_for_sound(pipes: Pipes, kind: type[Descriptor], monkey
 def test_stop_ends_a_wait_for_a_listener(pipes: Pipes, kind: type[Descriptor], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamsep.engine.backends.pipe.open_descriptor", kind)
     with open_zero() as zeros:
-        device = PipeDevice(raw=Pcm(), header=False, block=4096, source=zeros, sink=pipes.sink)
+        device = PipeDevice(raw=Pcm(), header=False, block=3000, source=zeros, sink=pipes.sink)
         echo = Echo()
         device.start(echo, lambda: None, LAG)
         while len(echo.sizes) < 3:
