@@ -9,9 +9,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 REFERENCE := $(wildcard requirements-reference.txt)
 EXAMPLE := examples/lithium
+# 1 where packages can be installed, so that nothing that needs them may be skipped.
+ROOT_ON_DEBIAN := $(shell [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint clean ffmpeg
+.PHONY: help demo test check lint clean ffmpeg audio
 .DELETE_ON_ERROR:
 
 help:
@@ -20,8 +22,8 @@ help:
 demo: $(VENV)/.streamsep
 	$(BIN)/streamsep stream $(EXAMPLE)/mix.ogg -o demo --stems $(EXAMPLE)
 
-test: lint ffmpeg
-	STREAMSEP_REQUIRE_REFERENCE=1 $(BIN)/python -m pytest -n auto
+test: lint ffmpeg audio
+	STREAMSEP_REQUIRE_REFERENCE=1 STREAMSEP_REQUIRE_AUDIO=$(ROOT_ON_DEBIAN) $(BIN)/python -m pytest -n auto
 
 check: lint
 	STREAMSEP_REQUIRE_REFERENCE=1 $(BIN)/python -m pytest -n auto -m "not slow and not gpu and not audio"
@@ -54,7 +56,12 @@ $(BIN)/python:
 ffmpeg:
 	@command -v ffmpeg >/dev/null || $(call system,ffmpeg) || echo "continuing without ffmpeg"
 
-# Installs a Debian package as root, or names the command; fails unless it was installed.
+# Virtual sound devices for the tests of real ones, which skip themselves without.
+audio:
+	@{ command -v jackd && ldconfig -p | grep libportaudio; } >/dev/null 2>&1 || $(call system,libportaudio2 jackd2) \
+	  || echo "continuing without audio devices"
+
+# Installs Debian packages as root, or names the command; fails unless it was installed.
 system = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
 	  then echo "installing $(1) with apt"; \
 	    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq --no-install-recommends install -y $(1); } >/dev/null; \

@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -105,13 +106,29 @@ class JackServer:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
+        assert self._process is None, "the server runs already"
+        self._untidy = False
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait = ("jack_wait", "-s", self.name, "-w", "-t", "20")
-        if subprocess.run(
-            wait, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=30, check=False
-        ).returncode:
-            self.kill(signal.SIGTERM)
-            raise RuntimeError(f"{' '.join(self._command)} does not answer")
+        deadline = time.monotonic() + 20
+        while not self.ports():
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                self.kill(signal.SIGTERM)
+                raise RuntimeError(f"{' '.join(self._command)} does not answer")
+            time.sleep(0.02)
+
+    def ports(self) -> list[str]:
+        """Names of all ports; none where the server does not answer."""
+        import jack
+
+        jack.set_error_function(lambda message: None)
+        try:
+            client = jack.Client("test", servername=self.name, no_start_server=True)
+        except jack.JackOpenError:
+            return []
+        try:
+            return [port.name for port in client.get_ports()]
+        finally:
+            client.close()
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
         """End the server, if it runs, at once or (SIGTERM) in order."""
