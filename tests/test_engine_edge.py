@@ -186,6 +186,8 @@ def test_inputs_that_are_not_there(more: dict[str, Any], message: str) -> None:
 def test_one_device_has_one_rate() -> None:
     with pytest.raises(StreamsepError, match="one device cannot run at 48000 Hz in and 44100 Hz out"):
         EdgePlan(44100, 48000, 44100, 2, STEREO, 64)
+    with pytest.raises(ValueError, match="size of its blocks"):
+        EdgePlan(44100, 48000, 44100, 2, STEREO, 64, separate=True)
 
 
 def test_routing_adds_and_copies() -> None:

@@ -255,7 +255,7 @@ def limit(channel: Audio) -> None:
     for i in range(channel.shape[0]):
         size = abs(float(channel[i]))
         if size > KNEE:
-            size = min(1.0, KNEE + (1.0 - KNEE) * math.tanh((size - KNEE) / (1.0 - KNEE)))
+            size = KNEE + (1.0 - KNEE) * math.tanh((size - KNEE) / (1.0 - KNEE))
             channel[i] = size if channel[i] > 0.0 else -size
 
 

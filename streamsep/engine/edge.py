@@ -240,7 +240,6 @@ class Edge:
             np.tanh(gain, out=gain)
             np.multiply(gain, 1.0 - KNEE, out=gain)
             np.add(gain, KNEE, out=gain)
-            np.minimum(gain, 1.0, out=gain)
             np.copyto(row, gain, casting="same_kind")
             np.copysign(row, channel, out=row)
             np.copyto(channel, row, where=loud)

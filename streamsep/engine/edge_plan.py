@@ -32,6 +32,7 @@ class EdgePlan:
 
     Raises:
         StreamsepError: channels or rates that do not fit.
+        ValueError: a separate input whose block is not told.
     """
 
     engine_rate: int
@@ -59,6 +60,8 @@ class EdgePlan:
         if not self.separate and self.input_rate != self.output_rate:
             rates = f"{self.input_rate} Hz in and {self.output_rate} Hz out"
             raise StreamsepError(f"one device cannot run at {rates}; set both to {self.engine_rate} Hz")
+        if self.separate and self.input_block < 1:
+            raise ValueError(f"a separate input needs the size of its blocks, got {self.input_block}")
 
     @property
     def resample_in(self) -> bool:
@@ -94,7 +97,7 @@ class EdgePlan:
         With two devices: while the clock of the input is held, and beyond the input block, which the device's own
         latency counts.
         """
-        return math.ceil(self._shortest)
+        return math.floor(self._shortest)
 
     @property
     def added(self) -> Fraction:
@@ -104,8 +107,8 @@ class EdgePlan:
     @property
     def target(self) -> Fraction:
         """Frames of a separate input that wait between its device and the core, the block in the making included."""
-        spare = (self.delay - self._shortest) * Fraction(self.input_rate, self.output_rate)
-        return self._least_fill + spare
+        rounding = (self.delay - self._shortest) * Fraction(self.input_rate, self.output_rate)
+        return self._least_fill + rounding
 
     @property
     def _per_core_frame(self) -> Fraction:
@@ -127,7 +130,10 @@ class EdgePlan:
 
     @property
     def _shortest(self) -> Fraction:
-        """The delay that the filters and the FIFO enforce; the rest to a whole frame is waited out."""
+        """The delay, in frames of the output, at which every position has just enough frames before and after it.
+
+        Less by a part of a frame, every position still has: frames come whole.
+        """
         behind = (self._half_out + self.engine_lag) * self._per_core_frame
         if self.separate:
             before = (self._least_fill - self.input_block) * Fraction(self.output_rate, self.input_rate)
