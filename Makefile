@@ -58,7 +58,7 @@ ffmpeg:
 
 # Virtual sound devices for the tests of real ones, which skip themselves without.
 audio:
-	@{ command -v jackd && ldconfig -p | grep libportaudio; } >/dev/null 2>&1 || $(call system,libportaudio2 jackd2) \
+	@{ command -v jackd && ls /usr/lib/*/libportaudio.so.2; } >/dev/null 2>&1 || $(call system,libportaudio2 jackd2) \
 	  || echo "continuing without audio devices"
 
 # Installs Debian packages as root, or names the command; fails unless it was installed.

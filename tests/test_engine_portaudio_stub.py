@@ -80,11 +80,18 @@ def test_a_block_passes_by_the_python_callback(studio: Sounddevice) -> None:
 
 def test_lock_step_pumps(studio: Sounddevice) -> None:
     opened, process = PortAudioDevice(interface(lock_step=True)), Gains()
-    process.compiled = CompiledProcess(1, 2, 3)
     opened.start(process, process.pump, 0)
     block = np.zeros((256, 2), dtype=np.float32)
     studio.streams[-1].arguments["callback"](block, block.copy(), 256, None, NOTHING)
-    assert process.pumped == 1 and opened.lock_step and not opened.takes_compiled
+    assert process.pumped == 1 and opened.lock_step
+    opened.stop()
+
+
+def test_a_compiled_callback_pumps_by_itself(studio: Sounddevice) -> None:
+    opened, process = PortAudioDevice(interface(lock_step=True)), Gains()
+    process.compiled = CompiledProcess(1, 2, 3)
+    opened.start(process, process.pump, 0)
+    assert studio.streams[-1].arguments["callback"] == ("PaStreamCallback*", 1) and opened.takes_compiled
     opened.stop()
 
 
@@ -139,7 +146,18 @@ def _play_soon(studio: Sounddevice, before: int) -> None:
     """Let the next stream begin to call back."""
     while len(studio.streams) == before or not studio.streams[-1].active:
         time.sleep(0.001)
-    studio.streams[-1].load = 0.5
+    while studio.streams[-1].load < 1:
+        studio.streams[-1].load += 0.01
+        time.sleep(0.001)
+
+
+def test_a_device_that_comes_back_silent_is_not_back(studio: Sounddevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portaudio, "_START_SECONDS", 0.0)
+    opened, stream = running(studio, Gains())
+    stream.active = False
+    assert not opened.reopen() and studio.streams[-1].closed
+    assert opened.lost == "Interface 8 is there, but delivers nothing"
+    opened.stop()
 
 
 def test_a_stream_without_blocks_is_lost(studio: Sounddevice, monkeypatch: pytest.MonkeyPatch) -> None:

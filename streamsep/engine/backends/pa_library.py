@@ -25,6 +25,7 @@ from streamsep.errors import StreamsepError, missing
 VERBOSE = "STREAMSEP_AUDIO_VERBOSE"  # set: what the C libraries write to stderr is shown
 CLIENT_NAME = ctypes.create_string_buffer(b"streamsep")  # PortAudio keeps the pointer
 _NO_START_SERVER = 1
+_HINT = f"check the sound server and its configuration; {VERBOSE}=1 shows what the libraries say"
 _redirecting = threading.RLock()  # two threads at once would leave stderr at the null device
 _abandoned: list[Any] = []  # never unloaded: libjack still holds pointers into them
 
@@ -49,7 +50,7 @@ def load() -> Any:
     except OSError as error:
         raise _no_library(error) from error
     except Exception as error:  # PortAudioError, whose module has not been imported
-        raise StreamsepError(f"PortAudio does not start ({error}); is a sound server hanging?") from error
+        raise StreamsepError(f"PortAudio does not start ({error}); {_HINT}") from error
     return sounddevice
 
 
@@ -126,7 +127,7 @@ def _initialised(sd: Any) -> Any:
             with quiet_stderr():
                 sd._initialize()
         except sd.PortAudioError as error:
-            raise StreamsepError(f"PortAudio does not start ({error}); is a sound server hanging?") from error
+            raise StreamsepError(f"PortAudio does not start ({error}); {_HINT}") from error
     return sd
 
 

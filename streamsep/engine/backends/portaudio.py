@@ -18,6 +18,7 @@ from streamsep.errors import StreamsepError
 _STOP_SECONDS = 0.45
 _SILENT_SECONDS = 1.0  # without a block, a device counts as gone
 _START_SECONDS = 2.0
+_FLOWING = 3  # blocks; PulseAudio delivers a part of one, and then nothing for seconds
 
 
 class PortAudioDevice(AudioBackend):
@@ -40,10 +41,11 @@ class PortAudioDevice(AudioBackend):
         StreamsepError: no such device, or it refuses; says what can be done.
     """
 
+    takes_compiled = True
+
     def __init__(self, config: DeviceConfig | None = None) -> None:
         self.config = config or DeviceConfig()
         self.lock_step = self.config.lock_step
-        self.takes_compiled = not self.lock_step
         self._plan = make_plan(self.config)
         self.sample_rate = self._plan.rate
         self.inputs, self.outputs = self._plan.inputs, self._plan.outputs
@@ -117,6 +119,7 @@ class PortAudioDevice(AudioBackend):
                 self._lost = str(error)
                 return False
             if not self._flows(streams):
+                self._lost = f"{self.names[1]} is there, but delivers nothing"
                 self._close()
                 return False
             self._lost = None
@@ -151,7 +154,7 @@ class PortAudioDevice(AudioBackend):
             streams.close(_STOP_SECONDS, dead=jack and not self._ended.is_set() and not streams.active)
 
     def _callbacks(self) -> Callbacks:
-        compiled = self._process.compiled if self._pump is None else None
+        compiled = self._process.compiled  # which in lock step waits for the worker by itself
         if compiled is None:
             return Callbacks(self._play, self._capture, 0, self._finished)
         return Callbacks(compiled.callback, compiled.capture, compiled.userdata, self._finished)
@@ -198,12 +201,16 @@ class PortAudioDevice(AudioBackend):
         return f"{name} has delivered nothing for {silent:.1f} s" if silent > longest else None
 
     def _flows(self, streams: Streams) -> bool:
-        """Whether blocks come, within a time that a server may take to begin."""
-        deadline = time.monotonic() + _START_SECONDS
+        """Whether blocks come, several of them, within a time that a server may take to begin."""
+        deadline = time.monotonic() + max(_START_SECONDS, 10 * self.max_block / self.sample_rate)
+        last, changes = streams.pulse, [0] * len(self._seen)
         while time.monotonic() < deadline and not self._stopped.is_set():
-            if all(pulse != first for pulse, (first, _) in zip(streams.pulse, self._seen, strict=True)):
+            pulse = streams.pulse
+            changes = [count + (new != old) for count, new, old in zip(changes, pulse, last, strict=True)]
+            if min(changes) >= _FLOWING:
                 return True
-            time.sleep(0.01)
+            last = pulse
+            time.sleep(0.005)
         return False
 
 
