@@ -56,6 +56,7 @@ def test_the_quickest_host_api_has_a_name(monkeypatch: pytest.MonkeyPatch) -> No
     install(monkeypatch, device("Card", host="MME"), device("Card", host="Windows WASAPI"))
     assert find_device("card", "input").number == 1
     assert find_device("card", "input", "mme").number == 0
+    assert find_device("card", "input", "windowswasapi").number == 1
     assert find_device(None, "output", "wasapi").number == 1  # the system's default is the other one's
     with pytest.raises(StreamsepError, match="of host API 'ASIO', but of MME, Windows WASAPI; choose one of these"):
         find_device("card", "input", "ASIO")

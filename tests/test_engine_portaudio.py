@@ -168,8 +168,8 @@ def test_jack_ports_are_ours_and_counted_in(server: JackServer) -> None:
 @pytest.mark.parametrize(
     ("config", "error"),
     [
-        ({"outputs": 9}, "system has 8 output channels and 9 are asked for; choose another --output device"),
-        ({"inputs": 3}, "system has 2 input channels and 3 are asked for; choose another --input device"),
+        ({"outputs": 9}, "system has 8 output channels and 9 are asked for; choose another --output-device"),
+        ({"inputs": 3}, "system has 2 input channels and 3 are asked for; choose another --input-device"),
         ({"sample_rate": 48000}, "system refuses 48000 Hz; the JACK server runs at 44100 Hz, so leave the rate out"),
     ],
 )

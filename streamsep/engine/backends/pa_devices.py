@@ -106,9 +106,10 @@ def accepted_rates(device: DeviceInfo, kind: Kind, channels: int) -> list[int]:
 
 def no_devices_cure() -> str:
     """What to do where no device is listed."""
-    if sys.platform == "linux":
+    platform: str = sys.platform
+    if platform == "linux":
         return "plug one in (this user must be in the group audio), or start JACK, PipeWire or PulseAudio as this user"
-    if sys.platform == "darwin":
+    if platform == "darwin":
         return "plug one in, and allow the terminal to use the microphone in System Settings, Privacy"
     return "plug one in, and enable it in the system's sound settings"
 
@@ -141,11 +142,16 @@ def _numbered(number: int, kind: Kind, devices: list[DeviceInfo]) -> DeviceInfo:
 def _within(hostapi: str | None, devices: list[DeviceInfo]) -> list[DeviceInfo]:
     if hostapi is None:
         return devices
-    within = [device for device in devices if hostapi.casefold() in device.hostapi.casefold()]
+    within = [device for device in devices if _plain(hostapi) in _plain(device.hostapi)]
     if not within:
         there = ", ".join(sorted({device.hostapi for device in devices}))
         raise StreamsepError(f"there are no devices of host API {hostapi!r}, but of {there}; choose one of these")
     return within
+
+
+def _plain(name: str) -> str:
+    """Core Audio and coreaudio are one."""
+    return name.casefold().replace(" ", "")
 
 
 def _default(kind: Kind, hostapi: str | None, devices: list[DeviceInfo]) -> DeviceInfo:

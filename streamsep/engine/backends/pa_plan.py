@@ -192,7 +192,7 @@ def _check_channels(device: DeviceInfo, kind: Kind, needed: int) -> None:
     has = device.channels(kind)
     if needed > has:
         few = f"{device.name} has {has} {kind} channels and {needed} are asked for"
-        raise StreamsepError(f"{few}; choose another --{kind} device, or channels from 1 to {has}")
+        raise StreamsepError(f"{few}; choose another --{kind}-device, or channels from 1 to {has}")
 
 
 def _same(before: DeviceInfo) -> DeviceInfo:
