@@ -16,7 +16,7 @@ import torch
 from streamsep.cli import live_device, main
 from streamsep.cli.live_config import LiveConfig
 from streamsep.cli.live_device import PipeForm
-from streamsep.cli.live_model import ModelChoice, choose_queue
+from streamsep.cli.live_model import ModelChoice, choose_queue, steps_to_measure
 from streamsep.engine.backends.clocked import Clocking, Faults
 from streamsep.engine.backends.fake import FakeDevice
 from streamsep.engine.host import SeparatorInfo
@@ -323,6 +323,14 @@ def test_the_queue_covers_the_slowest_steps(wanted: int | None, seconds: Sequenc
 
 def test_a_device_that_waits_needs_no_queue() -> None:
     assert choose_queue(None, info(*[0.05] * 100), FakeDevice(noise(64))) == 1
+    assert steps_to_measure(LiveConfig(), FakeDevice(noise(64))) == 0
+
+
+@pytest.mark.parametrize(("block", "steps"), [(64, 200), (256, 200), (512, 100), (2048, 25), (8192, 20)])
+def test_long_blocks_are_measured_less_often(block: int, steps: int) -> None:
+    device = FakeDevice(noise(64), clocking=Clocking(block, realtime=True))
+    assert steps_to_measure(LiveConfig(), device) == steps
+    assert steps_to_measure(LiveConfig(queue=1), device) == 0
 
 
 def test_a_model_that_is_too_slow_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:

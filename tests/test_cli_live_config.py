@@ -135,6 +135,12 @@ def test_a_gain_brings_back_what_the_preset_mutes() -> None:
     assert told("--preset", "karaoke", "--gain", "vocals=-30", "--mute", "vocals").mute == ("vocals",)
 
 
+def test_flags_are_checked_as_a_preset_is() -> None:
+    assert told("--blocksize", "16384").blocksize == 16384
+    with pytest.raises(StreamsepError, match=r"^blocksize is at most 16384, not 100000$"):
+        told("--blocksize", "100000")
+
+
 def test_solos_add_up(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("solo: [bass]\n")
     assert told("--preset", str(tmp_path / "a.yaml"), "--solo", "drums").solo == ("bass", "drums")
@@ -198,6 +204,7 @@ def test_a_preset_that_is_not_there(name: str, message: str) -> None:
         ({"queue": 0}, "queue must be at least 1, not 0"),
         ({"samplerate": -1}, "samplerate must be at least 1"),
         ({"blocksize": 0}, "blocksize must be at least 1"),
+        ({"blocksize": 16385}, "blocksize is at most 16384, not 16385"),
         ({"latency": "short"}, "latency: expected low or high, got 'short'"),
         ({"latency": 11}, "not '11.0'"),
         ({"latency": -1.0}, "not '-1.0'"),

@@ -186,3 +186,17 @@ def test_warm_up_leaves_no_trace(executor: str) -> None:
 def test_chunks_of_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="a chunk is"):
         make_session().process(torch.zeros(shape))
+
+
+def test_a_warm_up_may_leave_the_short_chunks_out() -> None:
+    lengths: list[int] = []
+
+    class Notes(DelaySplit):
+        def step(self, mix: Tensor, state: Any) -> tuple[Tensor, Any]:
+            lengths.append(mix.shape[-1] // self.hop)
+            return super().step(mix, state)
+
+    session = Session(make_executor("eager", Notes(), max_chunk=3))
+    assert len(session.warm_up(2)) == 2
+    assert len(session.warm_up(4, shortest=3)) == 4
+    assert lengths == [1, 1, 2, 2, 3, 3, 3, 3, 3, 3]

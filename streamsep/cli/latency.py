@@ -104,7 +104,7 @@ def _host(args: argparse.Namespace, config: LiveConfig, device: AudioBackend) ->
     """The model; its steps are measured unless the queue is given. A preset needs no weights for that."""
     import torch
 
-    from streamsep.cli.live_model import MEASURED_STEPS, ModelChoice
+    from streamsep.cli.live_model import ModelChoice, steps_to_measure
     from streamsep.engine.thread_host import ThreadHost
     from streamsep.models.registry import build_preset, preset_names
 
@@ -117,13 +117,14 @@ def _host(args: argparse.Namespace, config: LiveConfig, device: AudioBackend) ->
             executor = dataclasses.replace(choice, device="cpu", executor="eager").wrap(build_preset(name))
     else:
         executor = choice.wrap(build_preset(name).eval().to(pick_device(args.device)))
-    return ThreadHost(executor, 0 if config.queue else MEASURED_STEPS)
+    return ThreadHost(executor, steps_to_measure(config, device))
 
 
 def _stream(host: Host, device: AudioBackend, config: LiveConfig) -> Stream:
     from streamsep.cli.live_model import choose_queue
     from streamsep.engine.routing import Route
-    from streamsep.engine.stream import Stream, StreamConfig
+    from streamsep.engine.stream import Stream
+    from streamsep.engine.stream_config import StreamConfig
 
     queue = choose_queue(config.queue, host.info, device)
     routes = tuple(Route(*route) for route in config.parsed_routes)

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from streamsep.cli.live_device import PipeForm, open_device
     from streamsep.cli.live_display import make_display
     from streamsep.cli.live_loop import play
-    from streamsep.cli.live_model import MEASURED_STEPS, ModelChoice, make_host
+    from streamsep.cli.live_model import ModelChoice, make_host, steps_to_measure
     from streamsep.control.actions import Actions
 
     config, recording = settings(args), _recording(args)
@@ -47,8 +47,7 @@ def run(args: argparse.Namespace) -> int:
     device = open_device(config, PipeForm(args.pipe_format, args.pipe_channels), args.lock_step)
     choice = ModelChoice(config.model, args.device, config.executor, device.max_block, device.sample_rate)
     display.tell("loading the model ...")
-    measure = 0 if config.queue or device.lock_step else MEASURED_STEPS
-    host = make_host(choice, args.worker, measure)
+    host = make_host(choice, args.worker, steps_to_measure(config, device))
     try:
         stream = make_stream(host, device, config, args)
         actions = Actions(stream, host.info.sources, recording)
@@ -64,7 +63,8 @@ def make_stream(host: Host, device: AudioBackend, config: LiveConfig, args: argp
     from streamsep.cli.live_model import choose_queue
     from streamsep.engine.mixer import from_decibels
     from streamsep.engine.routing import Route
-    from streamsep.engine.stream import Stream, StreamConfig
+    from streamsep.engine.stream import Stream
+    from streamsep.engine.stream_config import StreamConfig
 
     config.check_stems(host.info.sources)
     stream = Stream(

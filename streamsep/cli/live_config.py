@@ -16,6 +16,7 @@ from streamsep.errors import StreamsepError
 
 MAX_GAIN = 60.0
 MAX_CHANNEL = 256
+MAX_BLOCK = 16384
 MIX = "mix"
 Latency = Literal["low", "high"] | float
 
@@ -78,6 +79,8 @@ class LiveConfig:
         for name in ("queue", "samplerate", "blocksize"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
+        if (self.blocksize or 0) > MAX_BLOCK:
+            raise ValueError(f"blocksize is at most {MAX_BLOCK}, not {self.blocksize}")
         parse_latency(str(self.latency))
 
     @property
@@ -111,7 +114,7 @@ def settings(args: argparse.Namespace) -> LiveConfig:
     A stem with a --gain is heard, even where the preset mutes it, unless --mute names it too.
 
     Raises:
-        StreamsepError: no such preset, or a preset's file with a mistake in it.
+        StreamsepError: no such preset, a preset's file with a mistake in it, or flags that cannot be.
     """
     base = load_preset(args.preset) if args.preset else LiveConfig()
     names = [item.name for item in dataclasses.fields(LiveConfig)]
@@ -122,7 +125,10 @@ def settings(args: argparse.Namespace) -> LiveConfig:
     given["mute"] = tuple(dict.fromkeys([*kept, *given.get("mute", ())]))
     given["solo"] = tuple(dict.fromkeys([*base.solo, *given.get("solo", ())]))
     given["routes"] = tuple(given.get("routes", base.routes))
-    return dataclasses.replace(base, **given)
+    try:
+        return dataclasses.replace(base, **given)
+    except ValueError as error:
+        raise StreamsepError(str(error)) from None
 
 
 def live_presets() -> list[str]:

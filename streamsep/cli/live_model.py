@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from streamsep.cli.live_config import LiveConfig
+from streamsep.cli.live_device import BLOCK
 from streamsep.cli.options import pick_device
 from streamsep.errors import StreamsepError
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from streamsep.engine.executor import Executor
     from streamsep.engine.host import Host, SeparatorInfo
 
-MEASURED_STEPS = 200
+_MEASURED, _FEWEST = 200, 20
 # A step beside a running interface takes about half as long again as one alone.
 _BUSY = 1.5
 
@@ -79,6 +81,13 @@ def make_host(factory: Callable[[], Executor], worker: str, measure: int) -> Hos
     from streamsep.engine.thread_host import ThreadHost
 
     return ThreadHost(factory(), measure)
+
+
+def steps_to_measure(config: LiveConfig, device: AudioBackend) -> int:
+    """Steps to time for the choice of a queue: fewer where blocks are long, none where there is nothing to choose."""
+    if config.queue is not None or device.lock_step:
+        return 0
+    return max(_FEWEST, _MEASURED * BLOCK // max(BLOCK, device.max_block))
 
 
 def choose_queue(wanted: int | None, info: SeparatorInfo, device: AudioBackend) -> int:

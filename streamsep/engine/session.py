@@ -94,11 +94,15 @@ class Session:
         return twin
 
     @torch.inference_mode()
-    def warm_up(self, steps: int = 5) -> list[float]:
-        """Run `steps` chunks of noise of every length, put the state back; returns seconds a hop (longest chunks)."""
+    def warm_up(self, steps: int = 5, shortest: int = 1) -> list[float]:
+        """Run `steps` chunks of noise of every length from `shortest` hops, and put the state back.
+
+        Returns:
+            Seconds a hop of the longest chunks.
+        """
         kept, state = clone_state(self._state), clone_state(self._state)
         seconds: list[float] = []
-        for hops in range(1, self.executor.max_chunk + 1):
+        for hops in range(shortest, self.executor.max_chunk + 1):
             shape = (self.executor.batch, 2, hops * self.hop)
             noise = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.executor.device)
             seconds = []

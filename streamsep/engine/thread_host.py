@@ -31,7 +31,7 @@ def measure_step(executor: Executor, steps: int = 60) -> list[float]:
     session = Session(executor)
     with inference_thread():
         session.warm_up(5)
-        return session.warm_up(steps)
+        return session.warm_up(steps, shortest=executor.max_chunk)
 
 
 class ThreadHost(Host):
