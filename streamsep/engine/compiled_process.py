@@ -79,11 +79,17 @@ class CompiledCallbacks:
     """
 
     def __init__(self, core: CallbackState, edge: EdgeState, machine: Machine) -> None:
-        self._arrays = (*core, *edge, machine.to_array())
+        self._own = machine.to_array()
+        self._arrays = (*core, *edge, self._own)
         rows = [(array.ctypes.data, *array.shape, 0)[:3] for array in self._arrays]
         self._table = np.array(rows, dtype=np.int64).ravel()
         output, input_only = compiled_functions(tuple(f"{array.dtype.name}_{array.ndim}" for array in self._arrays))
         self.process = CompiledProcess(output.address, input_only.address, self._table.ctypes.data)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all frames that were wanted have been delivered."""
+        return bool(self._own[LEFT] == 0)
 
 
 def play(core: CallbackState, edge: EdgeState, own: Whole, indata: Audio, outdata: Audio, now: float) -> int:

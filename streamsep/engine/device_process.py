@@ -65,6 +65,8 @@ class DeviceProcess:
     @property
     def ended(self) -> bool:
         """See `LiveProcess`."""
+        if self._callbacks is not None and self._callbacks.ended:
+            return True
         return self._left is not None and self._left <= 0
 
     def __call__(self, indata: Audio, outdata: Audio, xrun: bool = False) -> None:
