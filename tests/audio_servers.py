@@ -67,7 +67,11 @@ class AlsaFiles:
         self.folder = folder
         text = "".join(self._pcms(number) for number in outputs)
         (folder / "asoundrc").write_text(text, encoding="utf-8")
-        self.environment = {"ALSA_CONFIG_PATH": f"{ALSA}:{folder / 'asoundrc'}", "JACK_NO_START_SERVER": "1"}
+        self.environment = {
+            "ALSA_CONFIG_PATH": f"{ALSA}:{folder / 'asoundrc'}",
+            "JACK_NO_START_SERVER": "1",
+            "JACK_DEFAULT_SERVER": "none",
+        }
 
     def _pcms(self, number: int) -> str:
         null = "type file slave.pcm null format raw"
