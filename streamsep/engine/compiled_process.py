@@ -16,7 +16,15 @@ import numpy as np
 from streamsep.engine.backends.base import CompiledProcess
 from streamsep.engine.compiled_callback import CallbackState, Whole, compiled_handle, handle
 from streamsep.engine.compiled_edge import capture, compiled_edge, enter, leave
-from streamsep.engine.compiling import array_views, compile_c, compile_functions, nap, ring_bell, system_calls
+from streamsep.engine.compiling import (
+    array_views,
+    compile_c,
+    compile_functions,
+    nap,
+    read_clock,
+    ring_bell,
+    system_calls,
+)
 from streamsep.engine.edge_plan import EdgePlan
 from streamsep.engine.edge_state import EdgeState
 from streamsep.engine.fence import compiled_fence, fence
@@ -31,8 +39,10 @@ _PATIENCE = 200_000  # naps of 100 microseconds that a device in lock step waits
 
 
 # Slots of the numbers that the C functions keep: frames still wanted (negative: for ever), the bell's file descriptor
-# or -1 and the address of the byte to write to it, the worker's hop and path, and the device's shape.
-LEFT, BELL, BYTE, HOP, PATH, LOCK_STEP, INPUTS, OUTPUTS, BLOCK, INPUT_BLOCK, SEPARATE = range(11)
+# or -1, the address of these numbers themselves, the worker's hop and path, and the device's shape; then a time (seconds,
+# nanoseconds) for each of the two callbacks.
+LEFT, BELL, ADDRESS, HOP, PATH, LOCK_STEP, INPUTS, OUTPUTS, BLOCK, INPUT_BLOCK, SEPARATE = range(11)
+NOW, INPUT_NOW = 11, 13
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Machine:
         """The slots LEFT to SEPARATE."""
         own, plan = np.zeros(16, dtype=np.int64), self.plan
         own[LEFT] = -1 if self.frames is None else self.frames
-        own[BYTE] = own.ctypes.data
+        own[ADDRESS] = own.ctypes.data
         own[BELL], own[HOP], own[PATH], own[LOCK_STEP] = self.bell, self.hop, self.path, self.lock_step
         own[INPUTS], own[OUTPUTS] = plan.device_inputs, plan.device_outputs
         own[BLOCK], own[INPUT_BLOCK], own[SEPARATE] = plan.max_block, plan.input_block, plan.separate
@@ -92,9 +102,15 @@ class CompiledCallbacks:
         return bool(self._own[LEFT] == 0)
 
 
-def play(core: CallbackState, edge: EdgeState, own: Whole, indata: Audio, outdata: Audio, now: float) -> int:
+def clock(own: Whole, slot: int) -> float:
+    """Seconds of the clock that both callbacks share: PortAudio's may count from the start of each stream."""
+    read_clock(own[ADDRESS] + 8 * slot)
+    return float(own[slot] + 1e-9 * own[slot + 1])
+
+
+def play(core: CallbackState, edge: EdgeState, own: Whole, indata: Audio, outdata: Audio) -> int:
     """One block of the device, frames first; returns what PortAudio is to do next."""
-    total = outdata.shape[0]
+    total, now = outdata.shape[0], clock(own, NOW)
     for start in range(0, total, own[BLOCK]):
         stop = min(total, start + own[BLOCK])
         if own[SEPARATE] == 0:
@@ -103,7 +119,7 @@ def play(core: CallbackState, edge: EdgeState, own: Whole, indata: Audio, outdat
         if count > 0:
             handle(core, edge.core_in, edge.core_out, count)
         leave(edge, count, outdata[start:stop])
-    ring_bell(own[BELL], own[BYTE])
+    ring_bell(own[BELL], own[ADDRESS])
     if own[LOCK_STEP] != 0:
         wait_for_worker(core, own)
     if own[LEFT] < 0:
@@ -112,8 +128,9 @@ def play(core: CallbackState, edge: EdgeState, own: Whole, indata: Audio, outdat
     return CONTINUE if own[LEFT] > 0 else COMPLETE
 
 
-def hear(edge: EdgeState, own: Whole, indata: Audio, now: float) -> None:
+def hear(edge: EdgeState, own: Whole, indata: Audio) -> None:
     """One block of an input that is a device of its own."""
+    now = clock(own, INPUT_NOW)
     for start in range(0, indata.shape[0], own[INPUT_BLOCK]):
         capture(edge, indata[start : min(indata.shape[0], start + own[INPUT_BLOCK])], now)
 
@@ -144,7 +161,7 @@ def callback(indata: Any, outdata: Any, frames: Any, when: Any, flags: Any, user
     core.counters[_XRUNS] += 1 if flags & _XRUN_FLAGS else 0
     heard = carray(indata, (int64(frames) * (1 - own[SEPARATE]), own[INPUTS]), np.float32)
     out = carray(outdata, (int64(frames), own[OUTPUTS]), np.float32)
-    return play(core, view_edge(table), own, heard, out, carray(when, (3,), np.float64)[1])
+    return play(core, view_edge(table), own, heard, out)
 
 
 def input_callback(indata: Any, outdata: Any, frames: Any, when: Any, flags: Any, userdata: Any) -> Any:
@@ -153,7 +170,7 @@ def input_callback(indata: Any, outdata: Any, frames: Any, when: Any, flags: Any
     core, own = view_core(table), view_own(table)
     core.counters[_XRUNS] += 1 if flags & _XRUN_FLAGS else 0
     heard = carray(indata, (int64(frames), own[INPUTS]), np.float32)
-    hear(view_edge(table), own, heard, carray(when, (3,), np.float64)[1])
+    hear(view_edge(table), own, heard)
     return CONTINUE
 
 
@@ -163,7 +180,7 @@ def compiled_functions(kinds: tuple[str, ...]) -> Any:
     from numba import carray, types
 
     known = {**compiled_edge()._asdict(), **system_calls(), "handle": compiled_handle(), "fence": compiled_fence()}
-    known |= compile_functions((wait_for_worker, play, hear), known)
+    known |= compile_functions((clock, wait_for_worker, play, hear), known)
     known |= {**_views(kinds), "carray": carray, "int64": types.int64, "size": 3 * len(kinds)}
     number = types.uint64 if ctypes.sizeof(ctypes.c_ulong) == 8 else types.uint32
     signature = types.int32(types.voidptr, types.voidptr, number, types.voidptr, number, types.voidptr)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType
@@ -99,15 +100,20 @@ def nap() -> None:
     """Sleep for 100 microseconds, once compiled: see `system_calls`."""
 
 
+def read_clock(address: int) -> None:
+    """Write seconds and nanoseconds of the monotonic clock to `address`, once compiled: see `system_calls`."""
+
+
 def system_calls() -> dict[str, Any]:
-    """Compiled `ring_bell` and `nap`; elsewhere than on POSIX systems they do nothing."""
+    """Compiled `ring_bell`, `nap` and `read_clock`; elsewhere than on POSIX systems they do nothing."""
     from numba import njit, types
 
     if os.name != "posix":
-        return {"ring_bell": njit(ring_bell), "nap": njit(nap)}
+        return {function.__name__: njit(function) for function in (ring_bell, nap, read_clock)}
     # By name, not by address, so that the code can be kept on disk. Pointers go as numbers, the same way.
     write = types.ExternalFunction("write", types.intp(types.int32, types.intp, types.intp))
     usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
+    clock_gettime, monotonic = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp)), _MONOTONIC
 
     def ring(fd: int, byte: int) -> None:
         write(fd, byte, 1)
@@ -115,4 +121,10 @@ def system_calls() -> dict[str, Any]:
     def sleep() -> None:
         usleep(100)
 
-    return {"ring_bell": njit(ring), "nap": njit(sleep)}
+    def clock(address: int) -> None:
+        clock_gettime(monotonic, address)
+
+    return {"ring_bell": njit(ring), "nap": njit(sleep), "read_clock": njit(clock)}
+
+
+_MONOTONIC = int(getattr(time, "CLOCK_MONOTONIC", 0))

@@ -88,13 +88,14 @@ class Stream:
         Raises:
             StreamsepError: the worker could not run a single step, or the device does not open.
         """
+        # Compiled, the callback itself waits for the worker.
         inline = self.backend.lock_step and self._process.compiled is None
         self._running = True
         try:
             self.host.begin(self._job(), inline)
             if self.error is not None:
                 raise StreamsepError(f"the model cannot run a step: {self.error}")
-            self.backend.start(self._process, self.host.pump if self.backend.lock_step else None, self.delay)
+            self.backend.start(self._process, self.host.pump if inline else None, self.delay)
         except BaseException:
             self.stop()
             raise
