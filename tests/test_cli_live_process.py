@@ -20,6 +20,7 @@ from streamsep.engine.pcm import Pcm
 from streamsep.files import read_audio
 from streamsep.models.checkpoint import save_checkpoint
 from streamsep.models.streaming import separate_stream
+from tests.audio_servers import AlsaFiles
 from tests.engine_toys import Audio, noise
 from tests.models import tiny
 
@@ -221,3 +222,23 @@ def test_a_model_that_is_not_there_is_one_sentence() -> None:
     result = through_pipes(b"", "-n", "nothing", "--pipe-format", "s16le")
     assert result.returncode == 1
     assert result.stderr.decode().splitlines()[-1].startswith("streamsep: error: there is no model or file 'nothing'")
+
+
+@pytest.mark.audio
+@pytest.mark.parametrize("callback", ["python", pytest.param("compiled", marks=pytest.mark.slow)])
+def test_stems_leave_a_sound_device_on_their_channels_at_the_declared_latency(tmp_path: Path, callback: str) -> None:
+    alsa, model, samples = AlsaFiles(tmp_path), tiny(), noise(6000)
+    # Behind its end the device repeats what it has; the last hop's look-ahead shall be silence.
+    alsa.write(np.pad(samples, ((0, 0), (0, 8192))))
+    save_checkpoint(model, tmp_path / "tiny.safetensors", {})
+    expected = separate_stream(model, torch.from_numpy(samples)[None], chunk_hops=1)[0].numpy()
+    command = [sys.executable, "-m", "streamsep", "live", "-d", "cpu", "--executor", "eager", "--json", "--lock-step"]
+    command += ["-n", str(tmp_path / "tiny.safetensors"), "-i", "loop8", "-o", "loop8", "--preset", "monitor"]
+    command += ["--seconds", "0.25", "--samplerate", "44100", "--blocksize", "128", "--callback", callback]
+    environment = {**os.environ, **alsa.environment}
+    result = subprocess.run(command, capture_output=True, cwd=ROOT, env=environment, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    total = round(json.loads(result.stdout.splitlines()[-1])["budget"]["total_frames"])
+    played = alsa.read(8)
+    same(played[:, total : total + 6000], expected.reshape(8, 6000))
+    assert not played[:, :total].any()
