@@ -336,3 +336,46 @@ def test_long_blocks_are_measured_less_often(block: int, steps: int) -> None:
 def test_a_model_that_is_too_slow_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
     choose_queue(None, info(*[0.02] * 100), FakeDevice(noise(64), clocking=Clocking(256, realtime=True)))
     assert "a step takes 20.0 ms here and a hop lasts 11.6 ms" in capsys.readouterr().err
+
+
+def test_the_stream_is_what_the_flags_say() -> None:
+    from argparse import Namespace
+
+    from streamsep.cli.live import make_stream
+    from streamsep.engine.mixer import from_decibels
+    from streamsep.engine.routing import Route
+    from streamsep.engine.stream_config import StreamConfig
+    from streamsep.engine.thread_host import ThreadHost
+
+    host = ThreadHost(ModelChoice("toy", "cpu", "eager", 64).wrap(DelaySplit(hop=64)))
+    config = LiveConfig(
+        routes=("vocals=1,2", "mix=3"),
+        gain={"drums": -20.0},
+        mute=("bass",),
+        solo=("other",),
+        input_channels=(2,),
+        input_gain=3.0,
+        output_gain=-3.0,
+        limiter=False,
+        on_overload="mute",
+        queue=3,
+    )
+    device = FakeDevice(noise(64), 3, clocking=Clocking(64))
+    stream = make_stream(host, device, config, Namespace(callback="python", seconds=0.5))
+    assert stream.config == StreamConfig(
+        queue=3,
+        on_overload="mute",
+        routes=(Route("vocals", (1, 2)), Route("mix", (3,))),
+        input_channels=(2,),
+        input_gain=from_decibels(3.0),
+        output_gain=from_decibels(-3.0),
+        limiter=False,
+        restart=True,
+        record_seconds=10.0,
+        callback="python",
+        frames=22050,
+    )
+    assert [stream.desk.gain(name) for name in NAMES] == [pytest.approx(0.1), 1.0, 1.0, 1.0]
+    assert [stream.desk.muted(name) for name in NAMES] == [False, True, False, False]
+    assert [stream.desk.soloed(name) for name in NAMES] == [False, False, True, False]
+    host.close()
