@@ -176,9 +176,9 @@ def test_it_says_when_it_has_had_enough(compiled: bool) -> None:
     host = ThreadHost(make_executor("eager", DelaySplit(8, 24)))
     stream = Stream(host, device, StreamConfig(frames=40))
     stream.start()
-    assert not stream._process.ended
+    before = stream._process.ended
     assert [device.deliver(noise(16))[1] for _ in range(4)] == [0, 0, 1, 1]
-    assert stream._process.ended
+    assert (before, stream._process.ended) == (False, True)
     stream.close()
     host.close()
 

@@ -39,8 +39,8 @@ _PATIENCE = 200_000  # naps of 100 microseconds that a device in lock step waits
 
 
 # Slots of the numbers that the C functions keep: frames still wanted (negative: for ever), the bell's file descriptor
-# or -1, the address of these numbers themselves, the worker's hop and path, and the device's shape; then a time (seconds,
-# nanoseconds) for each of the two callbacks.
+# or -1, the address of these numbers themselves, the worker's hop and path, the device's shape; then a time (in seconds
+# and nanoseconds) for each of the two callbacks.
 LEFT, BELL, ADDRESS, HOP, PATH, LOCK_STEP, INPUTS, OUTPUTS, BLOCK, INPUT_BLOCK, SEPARATE = range(11)
 NOW, INPUT_NOW = 11, 13
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +135,8 @@ class ProcessHost(Host):
         self._process = context.Process(
             target=serve, args=(self._factory, theirs, self.bell, measure), name="streamsep-worker", daemon=True
         )
-        self._process.start()
+        with _deaf_to_interrupts():
+            self._process.start()
         theirs.close()
 
     def _send_job(self) -> None:
@@ -187,3 +190,16 @@ class ProcessHost(Host):
             self._shared.unlink()
             del self._link
         self._shared = None
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ctrl-C goes to the whole group; a process that starts meanwhile is deaf to it from its first moment on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

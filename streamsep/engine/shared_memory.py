@@ -29,6 +29,7 @@ class SharedBytes:
         self._memory = SharedMemory(name=name, create=name is None, size=nbytes)
         self.name = self._memory.name
         kind = ctypes.c_uint8 * nbytes
+        assert self._memory.buf is not None
         base = kind.from_address(ctypes.addressof(kind.from_buffer(self._memory.buf)))
         weakref.finalize(base, self._memory.close)
         self.array: NDArray[np.uint8] = np.ctypeslib.as_array(base)

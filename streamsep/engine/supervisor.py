@@ -90,17 +90,18 @@ class Supervisor:
             self._thread.join(timeout)
 
     def _watch_worker(self, now: float) -> None:
-        if self._host.alive and not self._stuck(now):
+        alive = self._host.alive
+        stuck = alive and self._stuck(now)
+        if alive and not stuck:
             if not self._worker_back:
-                self._worker_back = True
+                self._worker_back, self._moved = True, now
                 self.tell("the worker is back")
             return
         if self._worker_back:
             self._worker_back = False
             self.tell(f"the worker has stopped ({self._host.error or 'it was stuck'}) and is started anew")
-        if (self._host.error is not None or self._stuck(now)) and self._worker_pause.due(now):
+        if (stuck or self._host.error is not None) and self._worker_pause.due(now):
             self.worker_restarts += 1
-            self._moved = now
             self._host.revive()
 
     def _stuck(self, now: float) -> bool:

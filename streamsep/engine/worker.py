@@ -90,10 +90,11 @@ class Worker:
         result is dropped and silence takes its place, and indices stay absolute.
         """
         link, hop, frames = self._link, self._session.hop, sources.shape[-1]
-        link.output.write_at(first + self._budget.path, self._mixer.process(sources))
+        mixed = self._mixer.process(sources)
+        late = int(link.counters[Counter.POSITION]) - self._budget.deadline - first
+        link.output.write_at(first + self._budget.path, mixed)
         meters = link.meters[: len(self._mixer.peaks)]
         np.maximum(meters, self._mixer.peaks, out=meters)
-        late = int(link.counters[Counter.POSITION]) - self._budget.deadline - first
         link.counters[Counter.LATE_HOPS] += min(frames // hop, max(0, math.ceil(late / hop)))
         link.counters[Counter.STEPS] += 1
         link.counters[Counter.RECOVERIES] += self._session.recoveries - self._recoveries

@@ -72,7 +72,7 @@ def abandon(library: Any, *streams: Any) -> None:
 
     Only Linux can load a library twice; elsewhere the same one goes on.
     """
-    sd = sys.modules["sounddevice"]
+    sd: Any = sys.modules["sounddevice"]
     _abandoned.append((library, streams))
     if sd._lib is library:
         sd._initialized = 0  # keeps the exit handler from a library that would hang there
