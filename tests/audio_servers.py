@@ -172,13 +172,14 @@ class JackFiles:
         self._samples, self._outputs, self.recording = samples, outputs, np.zeros((outputs, frames), dtype=np.float32)
         self._playing = False
         self._begin: int | None = None
-        self._full = threading.Event()
+        self._full, self._clocked = threading.Event(), threading.Event()
         self._song = jack.Client("song", servername=server.name, no_start_server=True)
         self._recorder = jack.Client("recorder", servername=server.name, no_start_server=True)
         for number in range(len(samples)):
             self._song.outports.register(f"capture_{number + 1}")
         for number in range(outputs):
             self._recorder.inports.register(f"playback_{number + 1}")
+        self._song.set_freewheel_callback(lambda starting: None if starting else self._clocked.set())
         self._song.set_process_callback(self._play)
         self._recorder.set_process_callback(self._record)
         self._song.activate()
@@ -191,7 +192,9 @@ class JackFiles:
         try:
             assert self._full.wait(timeout), "JACK stands still"
         finally:
+            self._clocked.clear()
             self._song.set_freewheel(False)
+            self._clocked.wait(5)  # a client that leaves before that takes the server along
         return self.recording
 
     def close(self) -> None:
