@@ -172,14 +172,14 @@ class JackFiles:
         self._samples, self._outputs, self.recording = samples, outputs, np.zeros((outputs, frames), dtype=np.float32)
         self._playing = False
         self._begin: int | None = None
-        self._full, self._clocked = threading.Event(), threading.Event()
+        self._full, self._frozen, self._clocked = threading.Event(), threading.Event(), threading.Event()
         self._song = jack.Client("song", servername=server.name, no_start_server=True)
         self._recorder = jack.Client("recorder", servername=server.name, no_start_server=True)
         for number in range(len(samples)):
             self._song.outports.register(f"capture_{number + 1}")
         for number in range(outputs):
             self._recorder.inports.register(f"playback_{number + 1}")
-        self._song.set_freewheel_callback(lambda starting: None if starting else self._clocked.set())
+        self._song.set_freewheel_callback(lambda starting: (self._frozen if starting else self._clocked).set())
         self._song.set_process_callback(self._play)
         self._recorder.set_process_callback(self._record)
         self._song.activate()
@@ -188,7 +188,8 @@ class JackFiles:
     def run(self, timeout: float = 30.0) -> Audio:
         """Play the array, from its beginning, at full speed; returns `[outputs, frames]` from that moment on."""
         self._song.set_freewheel(True)
-        self._playing = True
+        assert self._frozen.wait(5), "JACK goes on by its clock"
+        self._playing = True  # not before: a client that is late by the clock would miss some of it
         try:
             assert self._full.wait(timeout), "JACK stands still"
         finally:
