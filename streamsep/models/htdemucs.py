@@ -183,10 +183,11 @@ class HTDemucs(nn.Module):
 
     def forward(self, mix: Tensor) -> Tensor:
         """Separate `mix [B, C, T]` into `sources [B, S, C, T]`."""
-        wanted = mix.shape[-1]
-        mix = self._fit_segment(mix)
-        length = mix.shape[-1]
+        return self.separate(self._fit_segment(mix))[..., : mix.shape[-1]]
 
+    def separate(self, mix: Tensor) -> Tensor:
+        """`forward` over just the samples given, however few or many, without the segment's padding."""
+        length = mix.shape[-1]
         x, mean, std = _normalise(_as_channels(spectro(mix, self.config.nfft)))
         xt, mean_t, std_t = _normalise(mix)
 
@@ -208,7 +209,7 @@ class HTDemucs(nn.Module):
         split = (len(self.sources), -1)
         spec = _as_complex(x.unflatten(1, split) * std[:, None] + mean[:, None])
         wave = xt.unflatten(1, split) * std_t[:, None] + mean_t[:, None]
-        return (wave + ispectro(spec, length))[..., :wanted]
+        return wave + ispectro(spec, length)
 
     def _fit_segment(self, mix: Tensor) -> Tensor:
         if self.training:

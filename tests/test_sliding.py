@@ -1,0 +1,212 @@
+"""The sliding window keeps the contract, has the latency it declares, and is the offline model where it can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from streamsep.errors import StreamsepError
+from streamsep.models.apply import apply_levelled
+from streamsep.models.bag import BagOfModels
+from streamsep.models.htdemucs import HTDemucs
+from streamsep.models.separator import Separator
+from streamsep.models.sliding import SlidingSeparator, Windowing, windowing
+from streamsep.models.streaming import separate_stream
+from tests.contract import Case, stream, verify_contract
+from tests.sliding_toys import Places, Shares, pass_through, rms, small_offline
+
+MOVES = Windowing(window=1000, hop=192, lookahead=300, fade=150)
+
+
+def case_of(separator: SlidingSeparator, hops: int = 9, **more: Any) -> Case:
+    return Case(separator, lambda batch, n: 0.1 * torch.randn(batch, 2, n * separator.hop), hops, **more)
+
+
+def bag() -> BagOfModels:
+    return BagOfModels([small_offline(seed=1), small_offline(seed=2)], [[1, 0, 2, 1], [1, 1, 1, 0.5]])
+
+
+@pytest.mark.parametrize("build", [small_offline, bag], ids=["htdemucs", "bag"])
+def test_law(build: Any) -> None:
+    """All of the law; an output hop reaches through its own window and, by the fade, the one before."""
+    separator = SlidingSeparator(build(), MOVES)
+    assert isinstance(separator, Separator)
+    verify_contract(case_of(separator, reach=MOVES.window + MOVES.hop))
+
+
+@pytest.mark.parametrize(
+    "moves",
+    [
+        MOVES,
+        Windowing(1000, 192, 300, 192),
+        Windowing(1000, 192, 300, 0),
+        Windowing(492, 192, 300, 150),
+        Windowing(1000, 64, 0, 0),
+        Windowing(500, 500, 0, 0),
+        Windowing(700, 1, 20, 1),
+    ],
+    ids=str,
+)
+def test_impulse_comes_out_exactly_late(moves: Windowing) -> None:
+    separator = SlidingSeparator(Shares(), moves)
+    hops = -(-2000 // moves.hop)
+    mix = torch.zeros(1, 2, hops * moves.hop)
+    at = 777
+    mix[..., at] = 1
+    with torch.inference_mode():
+        got = stream(case_of(separator), mix, (1,))
+    wanted = torch.zeros_like(got)
+    wanted[..., at + moves.lookahead] = torch.tensor([0.5, 0.25, 0.125, 0.125])[:, None]
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
+    assert separator.latency == moves.lookahead
+
+
+def test_overlap_add_is_what_a_plain_loop_gives() -> None:
+    """Sample by sample, from the definition: window k ends at (k + 1) hop; its answer ends `lookahead` before that."""
+    separator, moves = SlidingSeparator(small_offline(), MOVES), MOVES
+    mix = 0.1 * torch.randn(1, 2, 9 * moves.hop)
+    heard = torch.nn.functional.pad(mix, (moves.window, 0))
+    wanted = torch.zeros(1, 4, 2, mix.shape[-1] + moves.fade)
+    rise = torch.tensor(
+        [torch.sin(torch.tensor(torch.pi / 2 * (i + 0.5) / moves.fade)) ** 2 for i in range(moves.fade)]
+    )
+    with torch.inference_mode():
+        for k in range(9):
+            end = (k + 1) * moves.hop
+            window = heard[..., end : end + moves.window]
+            level = window.mean(1).std(correction=0) + 1e-8
+            answer = separator.model.separate(window / level) * level
+            begin = moves.window - moves.lookahead - moves.hop
+            part = answer[..., begin : begin + moves.hop + moves.fade].clone()
+            part[..., : moves.fade] *= rise
+            part[..., moves.hop :] *= 1 - rise
+            wanted[..., k * moves.hop : end + moves.fade] += part
+        torch.testing.assert_close(separator(mix), wanted[..., : mix.shape[-1]], rtol=0, atol=1e-6)
+
+
+def test_every_sample_has_its_lookahead() -> None:
+    """Outside the fades a sample lies `lookahead` to `lookahead + hop` before the window's end, and never later."""
+    moves = Windowing(window=1000, hop=192, lookahead=300, fade=0)
+    separator = SlidingSeparator(Places(), moves)
+    with torch.inference_mode():
+        mix = torch.ones(1, 2, 12 * moves.hop)
+        place = separator(mix)[0, 0, 0, 6 * moves.hop :] / 0.5 * (moves.window - 1)
+    wanted = torch.arange(moves.window - 300 - 192, moves.window - 300).float().repeat(6)
+    torch.testing.assert_close(place, wanted, rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("build", [small_offline, bag], ids=["htdemucs", "bag"])
+def test_one_window_over_the_whole_song_is_the_offline_model(build: Any) -> None:
+    model = build().eval()
+    length = model.max_length
+    mix = 0.1 * torch.randn(1, 2, length)
+    mix -= mix.mean()
+    with torch.inference_mode():
+        offline = apply_levelled(model, mix, split=False)
+        whole = separate_stream(SlidingSeparator(model, Windowing(length, length, 0, 0)), mix, chunk_hops=1)
+        torch.testing.assert_close(whole, offline, rtol=0, atol=1e-6)
+        # and with all the rest of the song as look-ahead, the first hop is that of the offline model
+        separator = SlidingSeparator(model, Windowing(length, 500, length - 500, 0))
+        first = separate_stream(separator, mix, chunk_hops=1)[..., :500]
+        torch.testing.assert_close(first, offline[..., :500], rtol=0, atol=1e-6)
+
+
+def test_newest_input_that_an_output_uses() -> None:
+    """Output sample t speaks of t - latency and sees to the end of its own hop, not beyond."""
+    separator = SlidingSeparator(small_offline(), MOVES)
+    x = (0.1 * torch.randn(1, 2, 8 * MOVES.hop)).requires_grad_()
+    y = separator(x)
+    for t in (5 * MOVES.hop, 6 * MOVES.hop - 1):
+        (gradient,) = torch.autograd.grad(y[0, 1, 0, t], x, retain_graph=True)
+        assert int(gradient.abs().sum((0, 1)).nonzero().max()) == 6 * MOVES.hop - 1
+
+
+def test_level_does_not_matter_and_silence_stays_silent() -> None:
+    separator = SlidingSeparator(small_offline(), MOVES)
+    x = torch.randn(1, 2, 12 * MOVES.hop)
+    with torch.inference_mode():
+        torch.testing.assert_close(separator(1e-3 * x), 1e-3 * separator(x), rtol=0, atol=1e-6)
+        assert separator(torch.zeros_like(x)).abs().max() < 1e-7
+
+
+def test_no_padding_to_the_segment() -> None:
+    """A short window costs a short window, though the model pads to its segment by itself."""
+    model = small_offline(segment=1.0)
+    seen: list[int] = []
+    model.tencoder[0].register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[-1]))
+    with torch.inference_mode():
+        SlidingSeparator(model, MOVES)(torch.zeros(1, 2, 2 * MOVES.hop))
+    assert seen == [1000, 1000]
+
+
+def test_first_steps_are_sane() -> None:
+    """A stream that begins is no louder than what the model makes of a whole window."""
+    separator = SlidingSeparator(small_offline(), MOVES)
+    x = 0.1 * torch.randn(1, 2, 20 * MOVES.hop)
+    with torch.inference_mode():
+        y = separator(x)
+    assert torch.isfinite(y).all()
+    assert rms(y[..., : 6 * MOVES.hop]) < 3 * rms(y[..., 10 * MOVES.hop :])
+
+
+@pytest.mark.parametrize(
+    ("moves", "message"),
+    [
+        ((499, 200, 300, 0), "shorter than look-ahead and hop.*choose a longer window"),
+        ((1000, 0, 300, 0), "cannot be"),
+        ((1000, 10, -1, 0), "cannot be"),
+        ((1000, 100, 300, 101), "fade"),
+        ((1000, 100, 50, 51), "fade"),
+        ((1000, 100, 50, -1), "fade"),
+    ],
+)
+def test_windows_that_cannot_be(moves: tuple[int, int, int, int], message: str) -> None:
+    with pytest.raises(StreamsepError, match=message):
+        Windowing(*moves)
+
+
+def test_the_fade_leaves_half_the_lookahead() -> None:
+    assert windowing(1000, 100, 300).fade == 100
+    assert windowing(1000, 200, 300).fade == 150
+    assert windowing(1000, 200, 0).fade == 0
+
+
+def test_a_window_longer_than_the_segment_is_refused() -> None:
+    with pytest.raises(StreamsepError, match=r"longer than the model's segment of 4410 \(0.1 s\); choose a shorter"):
+        SlidingSeparator(small_offline(), Windowing(5000, 100, 100, 0))
+
+
+def test_steps_must_be_whole_hops() -> None:
+    separator = SlidingSeparator(Shares(), MOVES)
+    for length in (0, MOVES.hop + 1):
+        with pytest.raises(ValueError, match="whole hops"):
+            separator(torch.zeros(1, 2, length))
+
+
+def test_double_precision_is_kept() -> None:
+    separator = SlidingSeparator(small_offline(), MOVES).double()
+    state = separator.init_state()
+    assert state.past.dtype == state.tail.dtype == torch.float64
+
+
+def check_pass_through(model: HTDemucs) -> None:
+    mix = 0.1 * torch.randn(1, 2, 3000)
+    with torch.inference_mode():
+        stems = model.separate(mix)
+    torch.testing.assert_close(stems, mix[:, None].expand_as(stems), rtol=0, atol=2e-3)
+
+
+def test_impulse_through_a_real_htdemucs() -> None:
+    """The very class, its weights set so that stems are the mix: the impulse comes out late by what is declared."""
+    model = pass_through(small_offline(channels=16))
+    check_pass_through(model)
+    separator = SlidingSeparator(model, MOVES)
+    mix = torch.zeros(1, 2, 12 * MOVES.hop)
+    mix[..., 777] = 1
+    with torch.inference_mode():
+        y: Tensor = separator(mix)
+    assert (y.abs().argmax(-1) == 777 + MOVES.lookahead).all()
+    torch.testing.assert_close(y.amax(-1), torch.ones(1, 4, 2), rtol=0, atol=0.02)
