@@ -9,7 +9,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamsep.cli.options import add_model_flags, output_name, pick_device, positive_float, positive_int
+from streamsep.cli.options import (
+    add_model_flags,
+    add_sliding_flags,
+    output_name,
+    pick_device,
+    positive_float,
+    positive_int,
+    sliding_options,
+)
 from streamsep.errors import StreamsepError
 
 if TYPE_CHECKING:
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 
 # One part in five on top of the measured step times: a run is longer than a measurement.
 _MARGIN = 1.2
+_MEASURED = 5.0  # seconds of sound whose steps are measured, at most 200 of them
 _MAX_BLOCK = 65536
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} s of music [{elapsed}<{remaining}]"
 
@@ -36,6 +45,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("song", type=Path, metavar="SONG", help="a file that libsndfile or ffmpeg reads")
     add_model_flags(parser)
     parser.add_argument("--seconds", type=positive_float, metavar="N", help="only the first N seconds")
+    add_sliding_flags(parser.add_argument_group("offline models"))
     _add_engine_flags(parser.add_argument_group("engine"))
     _add_output_flags(parser.add_argument_group("output"))
     parser.set_defaults(run=run)
@@ -128,18 +138,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _load(args: argparse.Namespace) -> tuple[str, Any]:
-    from streamsep.models.registry import default_model, load_model
+    from streamsep.models.load import load_separator
+    from streamsep.models.registry import default_model
 
     name = default_model("stream") if args.model is None else args.model
-    return name, _streaming(load_model(name, device=pick_device(args.device)), name)
-
-
-def _streaming(model: Any, name: str) -> Any:
-    from streamsep.models.separator import Separator
-
-    if not isinstance(model, Separator):
-        raise StreamsepError(f"{name} is an offline model; choose a streaming --model, or use streamsep separate")
-    return model
+    return name, load_separator(name, device=pick_device(args.device), **sliding_options(args))
 
 
 def _open(args: argparse.Namespace, model: Any) -> FileDevice:
@@ -180,8 +183,10 @@ def _measured_queue(args: argparse.Namespace, executor: Executor) -> int:
     from streamsep.engine.stream import measure_step
     from streamsep.engine.timing import queue_blocks
 
-    times, separator = measure_step(executor, steps=200), executor.separator
-    median, hop = float(np.median(times)), separator.hop / separator.sample_rate
+    separator = executor.separator
+    hop = separator.hop / separator.sample_rate
+    times = measure_step(executor, steps=max(10, min(200, round(_MEASURED / hop))))
+    median = float(np.median(times))
     if median > hop:
         slow = f"a step takes {1000 * median:.1f} ms here and a hop lasts {1000 * hop:.1f} ms"
         print(f"streamsep: warning: {slow}: much of the song will not be separated in time", file=sys.stderr)

@@ -75,6 +75,11 @@ class Windowing:
         if not 0 <= self.fade <= min(self.hop, self.lookahead):
             raise StreamsepError(f"a fade of {self.fade} samples must fit into the hop and into the look-ahead")
 
+    def text(self, sample_rate: int) -> str:
+        """All but the fade, in seconds."""
+        window, hop, lookahead = (samples / sample_rate for samples in (self.window, self.hop, self.lookahead))
+        return f"a window of {window:.3g} s every {hop:.3g} s, look-ahead {lookahead:.3g} s"
+
 
 def windowing(window: int, hop: int, lookahead: int) -> Windowing:
     """A `Windowing` whose fade takes up to half of the look-ahead, so that the older window has heard some future too.
