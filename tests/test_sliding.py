@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from streamsep.engine.executor import best_executor
 from streamsep.errors import StreamsepError
 from streamsep.models.apply import apply_levelled
 from streamsep.models.bag import BagOfModels
@@ -184,6 +185,10 @@ def test_steps_must_be_whole_hops() -> None:
     for length in (0, MOVES.hop + 1):
         with pytest.raises(ValueError, match="whole hops"):
             separator(torch.zeros(1, 2, length))
+
+
+def test_no_cuda_graph_is_recorded() -> None:
+    assert best_executor(SlidingSeparator(Shares(), MOVES), 1, torch.device("cuda")) == "eager"
 
 
 def test_double_precision_is_kept() -> None:

@@ -118,11 +118,13 @@ class SlidingSeparator(nn.Module):
 
     Attributes:
         hop, latency: in samples; `latency + hop` is the algorithmic latency.
+        recordable: whether a step can become a CUDA graph.
 
     Raises:
         StreamsepError: a window longer than the model's segment, or a model that is not stereo.
     """
 
+    recordable = False
     rise: Tensor
 
     def __init__(self, model: OfflineModel, moves: Windowing) -> None:
