@@ -1,12 +1,13 @@
 """What masking a spectrogram could reach at best: masks made from the true stems, applied to the mixture.
 
-The recipes are those of the oracle systems of the Signal Separation Evaluation Campaign (sigsep): X is the mixture's STFT,
-S_j that of stem j, channel by channel; eps = 2.2e-16.
+The recipes are those of the oracle systems of the Signal Separation Evaluation Campaign (sigsep): X is the mixture's
+STFT, S_j that of stem j, channel by channel; eps = 2.2e-16.
 
     irm        ideal ratio mask         |S_j|^a / (eps + sum_k |S_k|^a),  a = 2
     ibm        ideal binary mask        1 where |S_j| / (eps + |X|) >= 1/2, else 0
     psm        phase-sensitive mask     |S_j| / |X| * cos(angle S_j - angle X), held within 0 and 1
-                                        (Erdogan et al., "Phase-sensitive and recognition-boosted speech separation", 2015)
+                                        (Erdogan et al., "Phase-sensitive and recognition-boosted speech separation
+                                        using deep recurrent neural networks", 2015)
     magnitude  true magnitude, mixture's phase: |S_j| exp(i angle X); what no mask without phase can pass
     mwf        multichannel Wiener filter of each stem's power and spatial covariance
                                         (Duong, Vincent and Gribonval, "Under-determined reverberant audio source

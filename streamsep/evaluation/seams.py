@@ -2,9 +2,9 @@
 
 A model that works chunk by chunk may leave a small step wherever two chunks meet: a click, hundreds of times a second,
 heard as a buzz. Roughness is the energy of the third difference `e[t] - 3 e[t-1] + 3 e[t-2] - e[t-3]`, which all but
-silences music (-54 dB at 1 kHz) and keeps a step whole. Its logarithm is averaged over all samples of the same phase in
-the period of the chunks, so that neither a loud passage nor a single drum hit decides. The **seam figure** is the highest
-of those means at the border over the mean of all other phases:
+silences music (-51 dB at 1 kHz) and keeps a step whole. Its logarithm is averaged over all samples of the same phase
+in the period of the chunks, so that neither a loud passage nor a single drum hit decides. The **seam figure** is the
+highest of those means at the border over the mean of all other phases:
 
     figure = max_{p at the border} L[p] - mean_{other p} L[p],   L[p] = mean_{t = p mod period} 10 log10 d[t]^2
 

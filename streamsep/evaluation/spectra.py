@@ -1,4 +1,4 @@
-"""The STFT of scipy (`scipy.signal.stft` and `istft` with their defaults: Hann, zeros at both ends) in blocks of frames.
+"""The STFT of scipy (`scipy.signal.stft` and `istft` as they come: Hann, zeros at both ends) in blocks of frames.
 
 A song of any length passes through in bounded memory; the frames and samples are those of scipy on the whole.
 """

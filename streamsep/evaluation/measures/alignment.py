@@ -1,4 +1,4 @@
-"""Is a stem where it should be: its delay against the truth, whether that delay grows, and whose truth it is most like."""
+"""Is a stem where it should be: its delay against the truth, whether that grows, and whose truth it is most like."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def _correlate(truth: Waves, estimates: Waves) -> tuple[Array, NDArray[np.int64]
     lags = np.abs(np.fft.irfft(spectra)[..., : 2 * REACH + 1])
     best = lags.argmax(-1)
     likeness = lags.max(-1) / np.sqrt(np.maximum(powers[1][:, None] * powers[0][None], 1e-30))
-    return likeness, REACH - np.diagonal(best)
+    delays = np.where(np.diagonal(likeness) > 0, REACH - np.diagonal(best), 0)
+    return likeness, delays
 
 
 def _mono(samples: Waves, start: int, length: int) -> Array:

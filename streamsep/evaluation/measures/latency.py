@@ -9,7 +9,7 @@ from streamsep.models.separator import Separator
 
 @torch.inference_mode()
 def impulse_latency(model: Separator, tail: float = 1.0, device: torch.device | str = "cpu") -> int | None:
-    """Algorithmic latency in samples: the lag of an impulse in the sum of the stems, and the hop that is collected first.
+    """Algorithmic latency in samples: the lag of an impulse in the sum of the stems, and the hop collected first.
 
     None where the impulse does not come out as one: the stems of a model need not add up to the mixture.
 

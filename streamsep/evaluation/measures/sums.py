@@ -1,4 +1,4 @@
-"""Measures that add up sample by sample: each takes pieces `[n, C]` in order, holds a few numbers, and tells at the end.
+"""Measures that add up sample by sample: each takes pieces `[n, C]` in order, and holds a few numbers.
 
 A second is one value of a curve. "Silent" means below -80 dB of full scale in the mean square over a second.
 """
@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from streamsep.evaluation.metrics import StemTotals
 
 Array = NDArray[np.float64]
 SILENT = 1e-8
@@ -54,26 +56,26 @@ class Seconds:
     def table(self) -> Array:
         """A row a second: the columns of `_products`, and the number of samples."""
         self._close()
-        return np.stack(self._rows) if self._rows else np.zeros((0, 12))
+        return np.stack(self._rows) if self._rows else np.zeros((0, 13))
 
 
 def _products(s: Array, e: Array, m: Array) -> Array:
     error = s - e
-    pairs = (s, s), (e, e), (m, m), (error, error), (s, e)
+    pairs = (s, s), (error, error), (e, e), (m, m), (s, e), (s, m)
     sums = [float((a * b).sum()) for a, b in pairs]
     return np.array([*sums, *(float((x[:, a] * x[:, b]).sum()) for x in (s, e) for a, b in ((0, 0), (1, 1), (0, 1)))])
 
 
 def second_measures(table: Array) -> dict[str, list[float]]:
     """SDR and SI-SDR of each second in which the truth sounds, nan in the others."""
-    curves: dict[str, list[float]] = {"sdr": [], "si_sdr": []}
-    for row in table:
-        ss, ee, _, error, cross = row[:5]
-        sounds = ss > SILENT * row[-1]
-        target = cross**2 / ss if sounds else 0.0
-        curves["sdr"].append(decibels(ss, error) if sounds else math.nan)
-        curves["si_sdr"].append(decibels(target, max(ee - target, 0.0)) if sounds else math.nan)
-    return curves
+    totals = [totals_of(row) if row[0] > SILENT * row[-1] else StemTotals() for row in table]
+    return {"sdr": [each.sdr for each in totals], "si_sdr": [each.si_sdr for each in totals]}
+
+
+def totals_of(row: Array) -> StemTotals:
+    """The totals of a row of a table, or of the sum of its rows."""
+    reference, error, estimate, mix, *products = (float(value) for value in row[:6])
+    return StemTotals.from_sums(reference, error, estimate, mix, (products[0], products[1]))
 
 
 def leakage(table: Array) -> float:
@@ -81,10 +83,10 @@ def leakage(table: Array) -> float:
 
     nan where the stem is never silent while the mixture sounds.
     """
-    silent = (table[:, 0] <= SILENT * table[:, -1]) & (table[:, 2] > SILENT * table[:, -1])
+    silent = (table[:, 0] <= SILENT * table[:, -1]) & (table[:, 3] > SILENT * table[:, -1])
     if not silent.any():
         return math.nan
-    return decibels(float(table[silent, 1].sum()), float(table[silent, 2].sum()))
+    return decibels(float(table[silent, 2].sum()), float(table[silent, 3].sum()))
 
 
 def stereo_error(table: Array) -> dict[str, float]:
@@ -94,12 +96,12 @@ def stereo_error(table: Array) -> dict[str, float]:
         level_db: mean distance of the levels' difference between left and right, at most 40 dB.
         correlation: mean distance of the correlation of left and right, 0 to 2.
     """
-    sounds = (table[:, 0] > SILENT * table[:, -1]) & (table[:, 1] > SILENT * table[:, -1])
+    sounds = (table[:, 0] > SILENT * table[:, -1]) & (table[:, 2] > SILENT * table[:, -1])
     if not sounds.any():
         return {"level_db": math.nan, "correlation": math.nan}
     rows, weight = table[sounds], table[sounds, 0]
-    levels = [_level(rows[:, a], rows[:, a + 1]) for a in (5, 8)]
-    likeness = [_correlation(*rows[:, a : a + 3].T) for a in (5, 8)]
+    levels = [_level(rows[:, a], rows[:, a + 1]) for a in (6, 9)]
+    likeness = [_correlation(*rows[:, a : a + 3].T) for a in (6, 9)]
     return {
         "level_db": float(np.average(np.minimum(np.abs(levels[0] - levels[1]), 40), weights=weight)),
         "correlation": float(np.average(np.abs(likeness[0] - likeness[1]), weights=weight)),
@@ -119,7 +121,7 @@ def _correlation(left: Array, right: Array, cross: Array) -> Array:
 class Peaks:
     """The highest sample of each channel, and how many samples lie at it: a clipped stem has many.
 
-    A value counts as "at the peak" within 0.1 % of it; a louder peak starts the count anew.
+    A value counts as "at the peak" within 0.01 % of it; a louder peak starts the count anew.
     """
 
     _top: Array = field(default_factory=lambda: np.zeros(2))
@@ -130,9 +132,9 @@ class Peaks:
         """Add a piece `[n, 2]`."""
         size = np.abs(piece)
         top = size.max(axis=0, initial=0)
-        self._count[top > self._top * 1.001] = 0
+        self._count[top > self._top * 1.0001] = 0
         self._top = np.maximum(self._top, top)
-        self._count += (size > 0.999 * self._top).sum(axis=0) * (self._top > 0)
+        self._count += (size > 0.9999 * self._top).sum(axis=0) * (self._top > 0)
         self._length += len(piece)
 
     @property
