@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from streamsep.engine.executor import best_executor
 from streamsep.errors import StreamsepError
+from streamsep.evaluation.seams import Seam, find_seam
 from streamsep.models.apply import apply_levelled
 from streamsep.models.bag import BagOfModels
 from streamsep.models.htdemucs import HTDemucs
@@ -17,7 +19,7 @@ from streamsep.models.separator import Separator
 from streamsep.models.sliding import SlidingSeparator, Windowing, windowing
 from streamsep.models.streaming import separate_stream
 from tests.contract import Case, stream, verify_contract
-from tests.sliding_toys import Places, Shares, pass_through, rms, small_offline
+from tests.sliding_toys import Places, Pumping, Shares, pass_through, rms, small_offline
 
 MOVES = Windowing(window=1000, hop=192, lookahead=300, fade=150)
 
@@ -215,3 +217,23 @@ def test_impulse_through_a_real_htdemucs() -> None:
         y: Tensor = separator(mix)
     assert (y.abs().argmax(-1) == 777 + MOVES.lookahead).all()
     torch.testing.assert_close(y.amax(-1), torch.ones(1, 4, 2), rtol=0, atol=0.02)
+
+
+def seams(stems: Tensor, period: int, offset: int) -> list[Seam]:
+    return [find_seam([stem.T.numpy()], period, offset) for stem in stems[0]]
+
+
+def test_seams_are_no_worse_than_those_of_the_offline_overlap_add() -> None:
+    """Of a model whose windows disagree by some dB; without a fade, the borders are plain to hear."""
+    model: Any = Pumping()
+    time = torch.arange(20 * 44100) / 44100
+    mix = torch.stack([torch.sin(440 * time) + torch.sin(991 * time + 1), torch.sin(1303 * time)])[None]
+    moves = Windowing(window=1500, hop=640, lookahead=400, fade=200)
+    with torch.inference_mode():
+        offline = apply_levelled(model, mix, segment=854 / 44100)  # a stride of 640
+        smooth = separate_stream(SlidingSeparator(model, moves), mix)
+        rough = separate_stream(SlidingSeparator(model, replace(moves, fade=0)), mix)
+    wanted, found = seams(offline, 640, 0), seams(smooth, 640, -400)
+    assert all(mine.figure <= max(theirs.figure, 0.5) for mine, theirs in zip(found, wanted, strict=True))
+    assert not any(seam.heard for seam in found)
+    assert all(seam.heard and seam.figure > 20 for seam in seams(rough, 640, -400))

@@ -128,7 +128,6 @@ class Slow(Shares):
 
     def __init__(self) -> None:
         super().__init__(max_length=2 * 44100)
-        self.dummy = torch.nn.Parameter(torch.zeros(1))
         self.threads: set[int] = set()
 
     def separate(self, mix: Tensor) -> Tensor:
