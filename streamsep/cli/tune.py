@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,23 @@ _WINDOWS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # seconds, as far as the s
 _LEAST_STEPS = 10
 _LONGEST_HOP = 2.0  # seconds; where even that is too short, longer windows are not tried
 _HEADER = ("window s", "p50 ms", "p99 ms", "p99.9 ms", "steps", "hop ms", "look-ahead up to s", "delay s")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be found out, and how thoroughly.
+
+    Attributes:
+        lookahead, delay: as `streamsep.models.tuning.plan` takes them.
+        margin: part of a hop to leave free.
+        seconds: of the clock for each window; trial: for the choice, in real time.
+    """
+
+    lookahead: float = 0.5
+    delay: float | None = None
+    margin: float = 0.2
+    seconds: float = 4.0
+    trial: float = 10.0
 
 
 def add_parser(subparsers: Any) -> None:
@@ -75,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(model, Separator):
         raise StreamsepError(f"{name} streams by itself, at its own hop; streamsep tune is for offline models")
     place = this_place(str(device), args.threads)
-    tuning = _measure(args, model, tuning_key(name), place)
+    wish = Wish(args.lookahead, args.delay, args.margin, args.seconds, args.trial)
+    tuning = measure(model, tuning_key(name), place, wish)
     moves = plan(tuning, args.lookahead, args.delay)
     kept = save_tuning(tuning)
     _tell(tuning, moves, args.lookahead)
@@ -90,8 +109,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(args: argparse.Namespace, model: OfflineModel, key: str, place: Place) -> Tuning:
-    """Steps over each window as fast as they go, then those of the choice in real time, until the choice stands."""
+def measure(model: OfflineModel, key: str, place: Place, wish: Wish) -> Tuning:
+    """Steps over each window as fast as they go, then those of the choice in real time, until the choice stands.
+
+    Args:
+        model: on `place.device`.
+        key: what the tuning calls it.
+    """
     from tqdm import tqdm
 
     from streamsep.engine.executor import inference_thread
@@ -102,19 +126,19 @@ def _measure(args: argparse.Namespace, model: OfflineModel, key: str, place: Pla
 
     def so_far() -> Tuning:
         rows = tuple(times_of(window, times) for window, times in seconds.items())
-        return Tuning(key, place, rate, args.margin, rows)
+        return Tuning(key, place, rate, wish.margin, rows)
 
     with inference_thread(place.threads), tqdm(desc="tuning", unit="step", disable=None) as bar:
         for window in _windows(model):
             session = _session(model, Windowing(window, window, 0, 0), place)
-            seconds[window] = list(_steps(session, args.seconds, bar, realtime=False))
-            if so_far().measured[-1].hop(args.margin, rate) > _LONGEST_HOP * rate:
+            seconds[window] = list(_steps(session, wish.seconds, bar, realtime=False))
+            if so_far().measured[-1].hop(wish.margin, rate) > _LONGEST_HOP * rate:
                 break
         tried = None
-        while (moves := plan(so_far(), args.lookahead, args.delay)) not in (None, tried):
+        while (moves := plan(so_far(), wish.lookahead, wish.delay)) not in (None, tried):
             assert moves is not None
             tried = moves
-            seconds[moves.window] += _steps(_session(model, moves, place), args.trial, bar, realtime=True)
+            seconds[moves.window] += _steps(_session(model, moves, place), wish.trial, bar, realtime=True)
     return so_far()
 
 
