@@ -207,4 +207,4 @@ def _gather(job: SongJob) -> Facts:
     for system in job.systems:
         if system.look.system.name in results:
             results[system.look.system.name]["folder"] = str(system.result.with_suffix(""))
-    return read_result(job.result) | {"results": results}
+    return read_result(job.result) | {"results": results, "folder": str(job.reference)}

@@ -42,7 +42,7 @@ def _swap(stem: str, facts: Facts, stems: Mapping[str, Facts]) -> str:
 
 def _drift(facts: Facts) -> str:
     drift = facts.get("drift", math.nan)
-    if math.isnan(drift) or abs(drift) < 1e-4:
+    if math.isnan(drift) or drift == 0:
         return ""
     every = 1 / abs(drift)
     # A stem that lost one sample of n runs ahead by 1 / (n - 1) for each of its own samples.
@@ -55,7 +55,7 @@ def _drift(facts: Facts) -> str:
 def _delay(stem: str, facts: Facts, rate: int) -> str:
     drift, delay = facts.get("drift", math.nan), facts.get("delay", 0)
     like = facts.get("likeness", {}).get(stem, 0.0)
-    if abs(delay) < 0.0005 * rate or like < 0.5 or abs(drift) >= 1e-4:
+    if abs(delay) < 0.0005 * rate or like < 0.5 or abs(drift) > 0:
         return ""
     return f"is {abs(1000 * delay / rate):.1f} ms {'late' if delay > 0 else 'early'} ({abs(delay)} samples)"
 

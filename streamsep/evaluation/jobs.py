@@ -146,6 +146,11 @@ class SongJob:
     key: str
     result: Path
 
+    @property
+    def reference(self) -> Path:
+        """Folder of the excerpts of mixture and truth."""
+        return self.result.with_suffix("")
+
     def done(self) -> bool:
         """Whether the result is there, and of these settings."""
         return read_result(self.result).get("key") == self.key
@@ -171,6 +176,10 @@ def finish_song(job: SongJob) -> None:
         "notes": list(material.notes),
         "differences": [_difference(*pair, material) for pair in _pairs(done)],
     }
+    if job.systems[0].listening is not None:
+        from streamsep.evaluation.report.excerpts import write_reference
+
+        facts["reference"] = write_reference(material, job.reference)
     _write(job.result, facts)
 
 

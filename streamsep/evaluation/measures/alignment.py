@@ -13,6 +13,7 @@ Array = NDArray[np.float64]
 Waves = NDArray[np.float32]
 
 REACH = 8192  # samples a delay may have, either way
+MIN_DRIFT = 1.5e-4  # six samples a second
 _FFT = 1 << 16
 _WINDOWS = 24
 _EXCERPT = 11025
@@ -26,7 +27,7 @@ class Alignment:
     Attributes:
         likeness: `[S, S]`, the highest normalised correlation of estimate i with truth j over all delays, 0 to 1.
         delays: of estimate i against its own truth, in samples; positive where it is late.
-        drifts: samples by which the delay grows in a sample, for each stem; nan where none can be told.
+        drifts: samples by which the delay grows in a sample, for each stem, 0 below MIN_DRIFT; nan where none can be told.
     """
 
     likeness: Array
@@ -75,8 +76,9 @@ def _drift(truth: Waves, estimates: Waves, stem: int) -> float:
     first, second = np.triu_indices(len(at), 1)
     slope = float(np.median((delay[second] - delay[first]) / (at[second] - at[first])))
     rest = delay - slope * at
-    steady = np.abs(rest - np.median(rest)) < 100
-    return slope if steady.mean() > 0.6 else math.nan
+    # A stem of several samples lost or added a second, and nearly all windows agree; else the delay is what it is.
+    steady = np.abs(rest - np.median(rest)) < 30
+    return slope if steady.mean() > 0.7 and abs(slope) > MIN_DRIFT else 0.0
 
 
 def _local_delays(truth: Waves, estimate: Waves) -> Iterator[tuple[int, int]]:

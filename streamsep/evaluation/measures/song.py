@@ -142,7 +142,7 @@ def _seam(sounds: Sounds, index: int, drift: float) -> Facts:
     A stem that loses (or gains) a sample every n samples is looked at with that period as well.
     """
     known = {sounds.hop: False} if sounds.hop and sounds.hop >= 8 else dict.fromkeys(USUAL_PERIODS, True)
-    if abs(drift) > 1e-4:
+    if abs(drift) > 0:
         known[round(1 / abs(drift))] = True
     totals = {period: SeamTotals(period, sounds.offset) for period in known}
     for piece in _pieces(sounds):
