@@ -55,8 +55,13 @@ def _one_thread() -> None:
 def _die_with_parent() -> None:
     """An orphan would go on working for nobody, and beside the run that continues the work."""
     parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+    def wait_and_end() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait_and_end, daemon=True).start()
 
 
 def in_parallel(jobs: int, steps: Iterator[Callable[[], None]]) -> None:

@@ -91,13 +91,13 @@ def _wiener(truth: Waves, transform: Transform) -> Apply:
 
 def _spatial_covariances(truth: Waves, transform: Transform) -> Spectrum:
     """`[S, F, C, C]`: mean of s s^H over its power, scaled to a trace of `C`."""
-    total, frames = 0.0, transform.frames(len(truth))
+    frames, channels = transform.frames(len(truth)), truth.shape[2]
+    total = np.zeros((truth.shape[1], transform.size // 2 + 1, channels, channels), complex)
     for first, count in transform.blocks(len(truth)):
         stems = transform.analyse(truth, first, count)
         weighted = stems / (EPS + np.square(np.abs(stems)).mean(1, keepdims=True))
-        total = total + np.einsum("safn,sbfn->sfab", weighted, stems.conj())
-    mean: Spectrum = np.asarray(total) / frames
-    channels = mean.shape[-1]
+        total += np.einsum("safn,sbfn->sfab", weighted, stems.conj())
+    mean = total / frames
     trace = np.trace(mean, axis1=-2, axis2=-1).real[..., None, None]
     return mean * channels / (EPS + trace) + EPS * np.eye(channels)
 

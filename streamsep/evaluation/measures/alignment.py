@@ -27,7 +27,7 @@ class Alignment:
     Attributes:
         likeness: `[S, S]`, the highest normalised correlation of estimate i with truth j over all delays, 0 to 1.
         delays: of estimate i against its own truth, in samples; positive where it is late.
-        drifts: samples by which the delay grows in a sample, for each stem, 0 below MIN_DRIFT; nan where none can be told.
+        drifts: growth of each delay, in samples a sample; 0 below MIN_DRIFT, nan where none can be told.
     """
 
     likeness: Array

@@ -165,10 +165,10 @@ def _toeplitz(down: Array, right: Array) -> Array:
 
 def _solve(gram: Array, targets: Array) -> Array:
     try:
-        return np.linalg.solve(gram, targets)
+        solution = np.linalg.solve(gram, targets)
     except np.linalg.LinAlgError:
-        solution: Array = np.linalg.lstsq(gram, targets, rcond=None)[0]
-        return solution
+        solution = np.linalg.lstsq(gram, targets, rcond=None)[0]
+    return np.asarray(solution, np.float64)
 
 
 def _energy(samples: Array) -> float:

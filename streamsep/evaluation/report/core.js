@@ -59,7 +59,7 @@ function make(tag, attributes = {}, ...children) {
 function fill(id, ...children) {
   const section = $(id);
   for (const child of [...section.children]) if (!child.matches("h2, .fixed")) child.remove();
-  section.append(...children);
+  section.append(...children.filter((child) => child !== null));
 }
 
 /** A number as text; a dash where there is none, infinity where the data has its stand-in. */

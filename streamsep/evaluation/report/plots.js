@@ -9,7 +9,7 @@ function fillLatency() {
   const times = rows.map((row) => row.facts.algorithmic_latency_ms).filter((time) => time !== null && time > 0);
   const low = Math.log10(Math.min(5, ...times)), high = Math.log10(Math.max(2000, ...times)), width = 900, height = 380;
   const x = { ...scale(low, high, 60, 560), ticks: [5, 10, 20, 50, 100, 200, 500, 1000, 2000].map(Math.log10).filter((t) => t >= low && t <= high) };
-  x.text = (at) => wait(Math.round(10 ** at)).replace(".0", "").replace(".00", "");
+  x.text = (at) => (at < 2.99 ? `${Math.round(10 ** at)} ms` : `${Math.round(10 ** (at - 3))} s`);
   const whole = 640, y = scale(...span(rows.map((row) => row.value)), height - 50, 30);
   const root = chart(width, height, { ...x, to: 690 }, y, "quality by latency", ["", `${label} of ${key}${unit ? `, ${unit}` : ""}`]);
   root.append(make("text", { class: "tick", x: whole, y: height - 34, "text-anchor": "middle" }, "whole song"));
