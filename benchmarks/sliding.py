@@ -16,6 +16,7 @@ import argparse
 import json
 import multiprocessing
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -95,7 +96,7 @@ def realtime(args: argparse.Namespace) -> dict[str, Any]:
     """Plan, play, count."""
     model = load(args.model)
     wish = Wish(args.lookahead, args.delay, args.margin)
-    tuning = measure(model, args.model, this_place(threads=args.threads), wish)
+    tuning = measure(model, Path(args.model).name, this_place(threads=args.threads), wish)
     moves = plan(tuning, args.lookahead, args.delay)
     if moves is None:
         raise StreamsepError(f"{args.model} does not keep up here; choose a smaller --model")
@@ -111,7 +112,8 @@ def realtime(args: argparse.Namespace) -> dict[str, Any]:
     stop.set()
     sleeps = out.get()
     watcher.join()
-    return {"model": args.model, "tuning": to_dict(tuning), "chosen": to_dict(moves)} | verdict(steps, sleeps)
+    facts = {"model": Path(args.model).name, "tuning": to_dict(tuning), "chosen": to_dict(moves)}
+    return facts | verdict(steps, sleeps)
 
 
 def verdict(steps: list[tuple[float, float, float]], sleeps: list[tuple[float, float]]) -> dict[str, Any]:
@@ -140,6 +142,8 @@ def seams(args: argparse.Namespace) -> dict[str, Any]:
     mix = music(model.sample_rate)[..., : round(args.seconds * model.sample_rate)]
     hop = round(SEAM_HOP * model.sample_rate)
     torch.set_num_threads(args.threads)
+    # Segments as short as the hops are not to be padded to the training segment: the time is better spent on music.
+    model.config = replace(model.config, use_train_segment=False)
     with torch.inference_mode():
         offline = apply_levelled(model, mix, segment=(hop / 0.75 + 1) / model.sample_rate, progress=True)
         rows = {"offline": figures(offline, hop, 0)}
@@ -150,7 +154,7 @@ def seams(args: argparse.Namespace) -> dict[str, Any]:
             stems = separate_stream(separator, mix, 1, partial(_follow, bar))
             bar.close()
             rows[f"{lookahead:g}"] = figures(stems, hop, -ahead)
-    return {"model": args.model, "seconds": mix.shape[-1] / model.sample_rate, "hop": hop, "seams": rows}
+    return {"model": Path(args.model).name, "seconds": mix.shape[-1] / model.sample_rate, "hop": hop, "seams": rows}
 
 
 def _follow(bar: tqdm[NoReturn], done: int) -> None:

@@ -15,6 +15,7 @@ from streamsep.errors import StreamsepError
 from streamsep.models.causal_config import CausalConfig, TransformerConfig
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.checkpoint import load_checkpoint, save_checkpoint
+from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
 from streamsep.models.registry import build_preset
 from tests.contract import Case, stream, verify_contract
 from tests.models import tiny, tiny_config, wake
@@ -194,3 +195,16 @@ def test_presets(variant: str) -> None:
 def test_unknown_parts_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"{message} must be one of .*, not"):
         TransformerConfig(dim=8, **change) if "kind" in change else replace(tiny_config(), **change)
+
+
+@pytest.mark.parametrize("cross", [True, False])
+def test_offline_domains_cross_or_not(cross: bool, tmp_path: Path) -> None:
+    config = HTDemucsConfig(channels=8, depth=2, nfft=128, bottom_channels=0, layers=3, heads=2, cross=cross)
+    model = HTDemucs(config)
+    x, xt = torch.randn(1, 16, 4, 5, requires_grad=True), torch.randn(1, 16, 9, requires_grad=True)
+    y, _ = model.crosstransformer(x, xt)
+    gradients = torch.autograd.grad(y.square().sum(), (x, xt), allow_unused=True)
+    assert gradients[0] is not None and (gradients[1] is not None) == cross
+    save_checkpoint(model, tmp_path / "a.safetensors", {})
+    loaded = load_checkpoint(tmp_path / "a.safetensors")
+    assert isinstance(loaded, HTDemucs) and loaded.config.cross == cross

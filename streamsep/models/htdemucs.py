@@ -49,6 +49,7 @@ class HTDemucsConfig:
         sample_rate: in Hz.
         segment: seconds the model was trained on.
         use_train_segment: pad shorter inputs to the segment when evaluating.
+        cross: whether the transformer's odd layers attend to the other domain; else to their own.
     """
 
     sources: tuple[str, ...] = ("drums", "bass", "other", "vocals")
@@ -65,6 +66,7 @@ class HTDemucsConfig:
     sample_rate: int = 44100
     segment: float = 7.8
     use_train_segment: bool = True
+    cross: bool = True
 
     def __post_init__(self) -> None:
         check_sources(self.sources)
@@ -134,7 +136,9 @@ class HTDemucs(nn.Module):
             self.channel_upsampler_t = nn.Conv1d(config.encoder_width, config.width, 1)
             self.channel_downsampler_t = nn.Conv1d(config.width, config.encoder_width, 1)
         hidden = int(config.width * config.hidden_scale)
-        self.crosstransformer = CrossTransformer(config.width, config.layers, config.heads, hidden, config.dropout)
+        self.crosstransformer = CrossTransformer(
+            config.width, config.layers, config.heads, hidden, config.dropout, config.cross
+        )
 
     def _add_level(self, level: int) -> None:
         """Append an encoder layer and prepend a decoder layer to each branch."""
