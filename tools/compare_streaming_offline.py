@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison: 0, 3 if parts of it failed, or 1 after telling in one sentence what the user can mend."""
-    args = build_parser().parse_args(argv)
+    args = build_parser().parse_intermixed_args(argv)
     try:
         return run_comparison(args, lambda: _usual_systems(args), lambda sources: _songs(args, sources))
     except StreamsepError as error:

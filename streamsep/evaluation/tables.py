@@ -21,7 +21,7 @@ def format_tables(facts: Facts) -> str:
     ]
     failures = [f"{each['song']}, {each['system'] or 'the song'}: {each['reason']}" for each in facts["failures"]]
     parts = [
-        _scores(systems) if any("mean" in system["scores"] for system in systems.values()) else "",
+        _scores(systems) if any(_is_scored(system) for system in systems.values()) else "",
         _costs(systems),
         _differences(differences) if len(facts["songs"]) == 1 and differences else "",
         "\n".join(["warnings", *warnings]) if warnings else "",
@@ -31,7 +31,7 @@ def format_tables(facts: Facts) -> str:
 
 
 def _scores(systems: Mapping[str, Facts]) -> str:
-    scored = {name: system["scores"] for name, system in systems.items() if "mean" in system["scores"]}
+    scored = {name: system["scores"] for name, system in systems.items() if _is_scored(system)}
     stems = list(dict.fromkeys(stem for rows in scored.values() for stem in rows if stem != "mean"))
     width = max(12, *(len(name) for name in scored)) + 2
     baseline = next(iter(scored.values()))
@@ -44,6 +44,10 @@ def _scores(systems: Mapping[str, Facts]) -> str:
         means = "".join(_cell(rows, "mean", key, 8) for key in ("si_sdr", "sdr", "isr", "sir", "sar", "lsd"))
         lines.append(f"{name:<{width}}{cells} |{means}")
     return "\n".join(["against the true stems (right of the bar: means over the stems)", *lines])
+
+
+def _is_scored(system: Facts) -> bool:
+    return not math.isnan(system["scores"].get("mean", {}).get("usdr", math.nan))
 
 
 def _heads() -> str:

@@ -6,6 +6,8 @@ import torch
 
 from streamsep.models.separator import Separator
 
+_CHUNK = 4096  # samples a step: small hops would take long one by one
+
 
 @torch.inference_mode()
 def impulse_latency(model: Separator, tail: float = 1.0, device: torch.device | str = "cpu") -> int | None:
@@ -16,16 +18,15 @@ def impulse_latency(model: Separator, tail: float = 1.0, device: torch.device | 
     Args:
         tail: seconds to wait after the declared latency.
     """
-    after = model.latency + round(tail * model.sample_rate)
-    hops = -(-(2 * model.hop + after) // model.hop)
+    chunk = max(1, _CHUNK // model.hop) * model.hop
+    length = -(-(2 * model.hop + model.latency + round(tail * model.sample_rate)) // chunk) * chunk
     place = model.hop + model.hop // 3  # not at a border
-    state = model.init_state(1, 1, device=device)
+    mix = torch.zeros(1, 2, length, device=device)
+    mix[..., place] = 0.5
+    state = model.init_state(1, chunk // model.hop, device=device)
     heard = []
-    for index in range(hops):
-        mix = torch.zeros(1, 2, model.hop, device=device)
-        if 0 <= place - index * model.hop < model.hop:
-            mix[..., place - index * model.hop] = 0.5
-        sources, state = model.step(mix, state)
+    for piece in mix.split(chunk, dim=-1):
+        sources, state = model.step(piece, state)
         heard.append(sources[0].sum(0).mean(0).cpu())
     energy = torch.cat(heard).square()
     peak = int(energy.argmax())
