@@ -189,6 +189,10 @@ def test_steps_must_be_whole_hops() -> None:
             separator(torch.zeros(1, 2, length))
 
 
+def test_a_model_in_training_is_put_to_work() -> None:
+    assert not SlidingSeparator(small_offline().train(), MOVES).model.tencoder[0].training  # type: ignore[attr-defined]
+
+
 def test_no_cuda_graph_is_recorded() -> None:
     assert best_executor(SlidingSeparator(Shares(), MOVES), 1, torch.device("cuda")) == "eager"
 

@@ -155,6 +155,10 @@ def test_a_tuning_is_used(offline: tuple[HTDemucs, Path], monkeypatch: pytest.Mo
     ]
     chosen = load_separator(path, lookahead=0.02, window=0.06, hop=0.01)
     assert isinstance(chosen, SlidingSeparator) and chosen.moves == MOVES
+    with pytest.raises(StreamsepError, match="shorter than look-ahead and hop"):
+        load_separator(
+            path, lookahead=0.02, window=0.06
+        )  # one of the two overrules a tuning: the usual hop is too long
     save_tuning(Tuning(str(path), Place("here"), 44100, 0.2, (StepTimes(9000, 9, 0.01, 0.01, 0.01),)))
     with pytest.raises(StreamsepError, match="shorter than look-ahead and hop"):
         load_separator(path, lookahead=0.02)  # a window longer than the segment is none: back to the usual ones

@@ -77,6 +77,7 @@ def test_the_longest_window_within_the_delay() -> None:
 def test_a_delay_that_cannot_be_kept_is_kept_as_well_as_can_be() -> None:
     assert (chosen({1.0: 0.2, 2.0: 0.3, 3.0: 0.5}, 0.5, 0.6) or (0,))[0] == 1.0
     assert (chosen({1.0: 0.45, 2.0: 0.5}, 0.5, 0.6) or (0,))[0] == 2.0  # the shorter does not hold look-ahead and hop
+    assert (chosen({1.0: 0.3, 2.0: 0.25}, 0.5, 0.6) or (0,))[0] == 2.0
 
 
 def test_a_model_that_is_too_slow_has_no_plan() -> None:
