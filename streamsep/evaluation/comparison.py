@@ -159,7 +159,7 @@ def _folder_facts(look: Look, song: SongFiles) -> Any:
 def slug(name: str) -> str:
     """A name fit for a file, and different for different names."""
     plain = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")[:60]
-    return plain if plain == name.replace(" ", "-") else f"{plain or 'x'}-{fingerprint(name)[:6]}"
+    return plain if plain and plain == name.replace(" ", "-") else f"{plain or 'x'}-{fingerprint(name)[:6]}"
 
 
 def _song_step(job: SongJob, inner: int, tick: Callable[..., None]) -> Callable[[], None]:

@@ -139,15 +139,18 @@ def _add_alignment(truth: Waves, sounds: Sounds, stems: list[Facts]) -> None:
 def _seam(sounds: Sounds, index: int, drift: float) -> Facts:
     """The clearest seam: at the borders of the chunks if these are known, else at any usual period.
 
-    A stem that loses (or gains) a sample every n samples is looked at with that period as well.
+    A stem that loses (or gains) a sample every n samples is looked at near that period as well; a seam found there
+    tells n better than the delays did.
     """
     known = {sounds.hop: False} if sounds.hop and sounds.hop >= 8 else dict.fromkeys(USUAL_PERIODS, True)
     if abs(drift) > 0:
-        known[round(1 / abs(drift))] = True
+        near = 1 / abs(drift)
+        known |= dict.fromkeys(range(round(0.97 * near), round(1.03 * near) + 1), True)
     totals = {period: SeamTotals(period, sounds.offset) for period in known}
     for piece in _pieces(sounds):
         for each in totals.values():
             each.update(sounds.estimates[piece, index])
     seams: list[Seam] = [totals[period].result(anywhere) for period, anywhere in known.items()]
     best = max(seams, key=lambda seam: -math.inf if math.isnan(seam.sigma) else seam.sigma)
-    return {"seam": best.figure, "seam_sigma": best.sigma, "seam_period": best.period, "seam_heard": best.heard}
+    exact = {"drift": math.copysign(1 / best.period, drift)} if abs(drift) > 0 and best.heard else {}
+    return exact | {"seam": best.figure, "seam_sigma": best.sigma, "seam_period": best.period, "seam_heard": best.heard}
