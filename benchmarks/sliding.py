@@ -7,7 +7,9 @@
 hop at its time, and counts the steps that were not done before the next hop was there. A process beside it does
 nothing but wake up every millisecond: a miss during which that one slept through all the time that the step had to
 spare is the machine's. `seams` compares the borders of successive windows with those of the offline overlap-add on
-the example song, at equal distances. Presets without weights get random ones, of which neither depends much.
+the example song, at equal distances: what splicing adds to the roughness (`evaluation/splices.py`), and the seam figure
+(`evaluation/seams.py`), which a random network's own roughness blurs. Presets without weights get random ones, of
+which neither depends much.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ import argparse
 import json
 import multiprocessing
 import time
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,12 +34,11 @@ from streamsep.engine.executor import EagerExecutor, inference_thread
 from streamsep.engine.session import Session
 from streamsep.errors import StreamsepError
 from streamsep.evaluation.seams import find_seam
+from streamsep.evaluation.splices import Answer, offline_answers, sliding_answers, splice, splice_figure
 from streamsep.files import read_audio, resample
-from streamsep.models.apply import apply_levelled
 from streamsep.models.offline_layers import LayerScale
 from streamsep.models.registry import build_preset, find_weights, load_model, preset_names
 from streamsep.models.sliding import SlidingSeparator, windowing
-from streamsep.models.streaming import separate_stream
 from streamsep.models.tuning import plan, this_place
 
 SONG = Path(__file__).parents[1] / "examples" / "lithium" / "mix.ogg"
@@ -139,34 +140,31 @@ def verdict(steps: list[tuple[float, float, float]], sleeps: list[tuple[float, f
 
 
 def seams(args: argparse.Namespace) -> dict[str, Any]:
-    """The seam figures of each stem: offline overlap-add, then the sliding window by look-ahead."""
+    """What splicing adds, and the seam figures: of the offline overlap-add, then of the window by its look-ahead."""
     model = load(args.model)
     mix = music(model.sample_rate)[..., : round(args.seconds * model.sample_rate)]
     hop = round(SEAM_HOP * model.sample_rate)
     torch.set_num_threads(args.threads)
     # Segments as short as the hops are not to be padded to the training segment: the time is better spent on music.
     model.config = replace(model.config, use_train_segment=False)
+    rows = {}
     with torch.inference_mode():
-        offline = apply_levelled(model, mix, segment=(hop / 0.75 + 1) / model.sample_rate, progress=True)
-        rows = {"offline": figures(offline, hop, 0)}
+        answers = offline_answers(model, mix, round(hop / 0.75), hop)  # overlapping by a quarter, as is usual
+        rows["offline"] = figures(tqdm(answers, desc="offline", unit="segment"), mix, hop, 0)
         for lookahead in LOOKAHEADS:
             ahead = round(lookahead * model.sample_rate)
             separator = SlidingSeparator(model, windowing(ahead + 2 * hop, hop, ahead))
-            bar = tqdm(total=mix.shape[-1], desc=f"look-ahead {lookahead} s", unit="sample", unit_scale=True)
-            stems = separate_stream(separator, mix, 1, partial(_follow, bar))
-            bar.close()
-            rows[f"{lookahead:g}"] = figures(stems, hop, -ahead)
+            answers = sliding_answers(separator, mix)
+            rows[f"{lookahead:g}"] = figures(tqdm(answers, desc=f"{lookahead} s", unit="window"), mix, hop, -ahead)
     return {"model": Path(args.model).name, "seconds": mix.shape[-1] / model.sample_rate, "hop": hop, "seams": rows}
 
 
-def _follow(bar: tqdm[NoReturn], done: int) -> None:
-    bar.update(done - bar.n)
-
-
-def figures(stems: Tensor, period: int, offset: int) -> list[dict[str, float]]:
-    """Figure in dB and in deviations of the other phases, a stem."""
-    found = [find_seam([stem.T.numpy()], period, offset) for stem in stems[0]]
-    return [{"figure": seam.figure, "sigma": seam.sigma} for seam in found]
+def figures(answers: Iterable[Answer], mix: Tensor, period: int, offset: int) -> dict[str, Any]:
+    """In dB; of each stem also in deviations of the phases that are no border."""
+    total, added = splice(answers, mix.shape[-1])
+    found = [find_seam([stem.T.numpy()], period, offset) for stem in total]
+    stems = [{"figure": seam.figure, "sigma": seam.sigma} for seam in found]
+    return {"splices": splice_figure(total, added, period), "stems": stems}
 
 
 def main() -> None:

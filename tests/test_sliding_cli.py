@@ -135,10 +135,10 @@ def test_without_a_tuning_there_are_usual_windows(tmp_path: Path) -> None:
         assert isinstance(separator, SlidingSeparator)
         return separator.moves
 
-    assert moves(lookahead=0.25) == Windowing(132300, 11025, 11025, 5512)
+    assert moves(lookahead=0.25) == Windowing(132300, 11025, 11025, 11025)
     assert moves(lookahead=1.0) == Windowing(176400, 22050, 44100, 22050)
     assert moves(lookahead=2.0).window == 5 * 44100
-    assert moves(lookahead=0.25, window=1.0) == Windowing(44100, 11025, 11025, 5512)
+    assert moves(lookahead=0.25, window=1.0) == Windowing(44100, 11025, 11025, 11025)
     assert moves(lookahead=0.25, hop=0.1) == Windowing(132300, 4410, 11025, 4410)
 
 
@@ -150,8 +150,8 @@ def test_a_tuning_is_used(offline: tuple[HTDemucs, Path], monkeypatch: pytest.Mo
     save_tuning(Tuning(str(path), Place("here", threads=2), 44100, 0.2, rows[:1]))
     separators = [load_separator(path, lookahead=0.02, threads=threads) for threads in (1, 2)]
     assert [separator.moves for separator in separators] == [  # type: ignore[attr-defined]
-        Windowing(4000, 768, 882, 441),
-        Windowing(3000, 512, 882, 441),
+        Windowing(4000, 768, 882, 768),
+        Windowing(3000, 512, 882, 512),
     ]
     chosen = load_separator(path, lookahead=0.02, window=0.06, hop=0.01)
     assert isinstance(chosen, SlidingSeparator) and chosen.moves == MOVES

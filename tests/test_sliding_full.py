@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from streamsep.engine.state import clone_state
+from streamsep.evaluation.splices import offline_answers, sliding_answers, splice, splice_figure
 from streamsep.models.apply import apply_levelled, mean_and_level
 from streamsep.models.htdemucs import HTDemucs
 from streamsep.models.load import load_separator
@@ -107,3 +109,19 @@ def test_one_window_over_the_whole_song_is_the_offline_model(path: Path) -> None
     mix -= mix.mean()
     offline = apply_levelled(model, mix, split=False)
     assert relative_error(SlidingSeparator(model, Windowing(length, length, 0, 0))(mix), offline) < 1e-5
+
+
+def test_splices_are_no_rougher_than_those_of_the_offline_overlap_add(path: Path) -> None:
+    """With a fade as long as the look-ahead of 50 ms about alike, with one of a hop less; without one, plain to see."""
+    model, mix = load_model(path), music(12 * HOP)
+    assert isinstance(model, HTDemucs)
+    model.config = replace(model.config, use_train_segment=False)
+
+    def figure(fade: int, lookahead: int) -> float:
+        separator = SlidingSeparator(model, Windowing(2 * HOP + lookahead, HOP, lookahead, fade))
+        return splice_figure(*splice(sliding_answers(separator, mix), mix.shape[-1]), HOP)
+
+    offline = splice_figure(*splice(offline_answers(model, mix, HOP * 4 // 3, HOP), mix.shape[-1]), HOP)
+    assert figure(HOP // 2, HOP // 2) < offline + 1 < -40
+    assert figure(HOP, HOP) < offline
+    assert figure(0, HOP // 2) > -20

@@ -89,7 +89,7 @@ def test_a_model_that_is_too_slow_has_no_plan() -> None:
 def test_the_plan_is_whole() -> None:
     moves = plan(tuning({2.0: 0.2}), 0.25)
     assert moves is not None
-    assert (moves.window, moves.hop, moves.lookahead, moves.fade) == (88200, 44 * 256, 11025, 5512)
+    assert (moves.window, moves.hop, moves.lookahead, moves.fade) == (88200, 44 * 256, 11025, 11025)
 
 
 def test_a_tuning_is_found_again_where_it_was_made() -> None:

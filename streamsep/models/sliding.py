@@ -82,12 +82,12 @@ class Windowing:
 
 
 def windowing(window: int, hop: int, lookahead: int) -> Windowing:
-    """A `Windowing` whose fade takes up to half of the look-ahead, so that the older window has heard some future too.
+    """A `Windowing` with the longest fade that there is room for.
 
     Raises:
         StreamsepError: a window shorter than look-ahead and hop.
     """
-    return Windowing(window, hop, lookahead, min(hop, lookahead // 2))
+    return Windowing(window, hop, lookahead, min(hop, lookahead))
 
 
 class SlidingState(NamedTuple):
