@@ -25,6 +25,7 @@ from streamsep.models.apply import mean_and_level
 from streamsep.models.bag import BagOfModels
 
 SECONDS = 4.0
+FRAMES = 400  # at most: memory grows with their square
 _SIZE = 256  # rows and columns of a picture
 TO_FREQUENCY, TO_TIME = "time to frequency", "frequency to time"
 
@@ -160,7 +161,8 @@ def write_attention(system: System, mix: Waves, heads: Sequence[tuple[int, int]]
 
     model = load(system)
     rate = int(model.sample_rate)
-    samples = torch.from_numpy(np.array(mix[: round(SECONDS * rate)].T))
+    longest = FRAMES * model.hop if hasattr(model, "hop") else len(mix)
+    samples = torch.from_numpy(np.array(mix[: min(round(SECONDS * rate), longest)].T))
     facts = []
     for each in attention_maps(model, samples, heads):
         name = f"attention-{each.layer}-{each.head}-{each.direction.replace(' ', '-')}"

@@ -2,7 +2,7 @@
 
 function picture(name, alt) {
   const uri = assetUri(name, "image/webp");
-  return uri ? make("img", { src: uri, alt, loading: "lazy" }) : null;
+  return uri ? make("img", { src: uri, alt }) : null;
 }
 
 const axis = (left, right) => make("div", { class: "axis" }, make("span", {}, left), make("span", {}, right));
