@@ -73,6 +73,15 @@ def test_stream_slides(offline: tuple[HTDemucs, Path], song: Path, tmp_path: Pat
     np.testing.assert_allclose(stems_in(tmp_path / "tiny" / "song"), wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("command", ["separate", "stream"])
+def test_a_lookahead_alone_means_an_offline_model(
+    command: str, song: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(small_offline(), cache / "models" / "htdemucs" / "a.safetensors", {})
+    assert main([command, str(song), "-o", str(song.parent / "out"), *FLAGS]) == 0
+    assert (song.parent / "out" / "htdemucs" / "song" / "bass.wav").is_file(), capsys.readouterr().err
+
+
 def test_separate_tells_its_window(
     offline: tuple[HTDemucs, Path], song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,7 +141,9 @@ def _load(args: argparse.Namespace) -> tuple[str, Any]:
     from streamsep.models.load import load_separator
     from streamsep.models.registry import default_model
 
-    name = default_model("stream") if args.model is None else args.model
+    name = args.model
+    if name is None:
+        name = default_model("stream" if args.lookahead is None else "offline")
     return name, load_separator(name, device=pick_device(args.device), **sliding_options(args))
 
 
