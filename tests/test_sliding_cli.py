@@ -10,6 +10,7 @@ import soundfile
 import torch
 
 from streamsep.cli import main
+from streamsep.engine.executor import Executor
 from streamsep.errors import StreamsepError
 from streamsep.files import read_audio
 from streamsep.models import load
@@ -171,3 +172,22 @@ def test_a_tuning_is_used(offline: tuple[HTDemucs, Path], monkeypatch: pytest.Mo
     save_tuning(Tuning(str(path), Place("here"), 44100, 0.2, (StepTimes(9000, 9, 0.01, 0.01, 0.01),)))
     with pytest.raises(StreamsepError, match="shorter than look-ahead and hop"):
         load_separator(path, lookahead=0.02)  # a window longer than the segment is none: back to the usual ones
+
+
+@pytest.mark.parametrize(("hop", "steps"), [("0.01", 200), ("0.04", 125), ("1.0", 10)])
+def test_long_steps_are_measured_less_often(
+    hop: str, steps: int, offline: tuple[HTDemucs, Path], song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue of a stream in real time comes from some seconds of steps, whatever the hop."""
+    asked: list[int] = []
+
+    def measure(executor: Executor, steps: int) -> list[float]:
+        asked.append(steps)
+        raise StreamsepError("that will do")
+
+    monkeypatch.setattr("streamsep.engine.stream.measure_step", measure)
+    path = song.parent / "long.safetensors"
+    save_checkpoint(small_offline(segment=2.0), path, {})
+    flags = ["--lookahead", "20ms", "--window", "2.0", "--hop", hop, "--realtime"]
+    assert main(["stream", str(song), "-n", str(path), "-o", str(song.parent), *flags]) == 1
+    assert asked == [steps]

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         raise StreamsepError(f"{name} streams by itself, at its own hop; streamsep tune is for offline models")
     place = this_place(str(device), args.threads)
     wish = Wish(args.lookahead, args.delay, args.margin, args.seconds, args.trial)
-    tuning = measure(model, tuning_key(name), place, wish)
+    tuning = measure(model, tuning_key(name), place, wish, str(device))
     moves = plan(tuning, args.lookahead, args.delay)
     kept = save_tuning(tuning)
     _tell(tuning, moves, args.lookahead)
@@ -109,11 +109,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def measure(model: OfflineModel, key: str, place: Place, wish: Wish) -> Tuning:
+def measure(model: OfflineModel, key: str, place: Place, wish: Wish, device: str = "cpu") -> Tuning:
     """Steps over each window as fast as they go, then those of the choice in real time, until the choice stands.
 
     Args:
-        model: on `place.device`.
+        model: on `device`.
         key: what the tuning calls it.
     """
     from tqdm import tqdm
@@ -130,7 +130,7 @@ def measure(model: OfflineModel, key: str, place: Place, wish: Wish) -> Tuning:
 
     with inference_thread(place.threads), tqdm(desc="tuning", unit="step", disable=None) as bar:
         for window in _windows(model):
-            session = _session(model, Windowing(window, window, 0, 0), place)
+            session = _session(model, Windowing(window, window, 0, 0), device)
             seconds[window] = list(_steps(session, wish.seconds, bar, realtime=False))
             if so_far().measured[-1].hop(wish.margin, rate) > _LONGEST_HOP * rate:
                 break
@@ -138,7 +138,7 @@ def measure(model: OfflineModel, key: str, place: Place, wish: Wish) -> Tuning:
         while (moves := plan(so_far(), wish.lookahead, wish.delay)) not in (None, tried):
             assert moves is not None
             tried = moves
-            seconds[moves.window] += _steps(_session(model, moves, place), wish.trial, bar, realtime=True)
+            seconds[moves.window] += _steps(_session(model, moves, device), wish.trial, bar, realtime=True)
     return so_far()
 
 
@@ -147,12 +147,12 @@ def _windows(model: OfflineModel) -> list[int]:
     return [*(window for window in shorter if window < model.max_length), model.max_length]
 
 
-def _session(model: OfflineModel, moves: Windowing, place: Place) -> Session:
+def _session(model: OfflineModel, moves: Windowing, device: str) -> Session:
     from streamsep.engine.executor import make_executor
     from streamsep.engine.session import Session
     from streamsep.models.sliding import SlidingSeparator
 
-    session = Session(make_executor("auto", SlidingSeparator(model, moves), device=place.device))
+    session = Session(make_executor("auto", SlidingSeparator(model, moves), device=device))
     session.warm_up(2)
     return session
 

@@ -24,7 +24,7 @@ from streamsep.files import staged
 from streamsep.models.registry import cache_folder
 from streamsep.models.sliding import Windowing, windowing
 
-# Hops are whole multiples of this many samples, a common device block: nothing is lost to re-blocking.
+# Hops are whole multiples of this many samples, a common device block.
 GRAIN = 256
 LEAST_DELAY = 1.0  # seconds of delay that are not worth a shorter window
 
