@@ -126,6 +126,17 @@ def test_recurrent_layers_remember_more_than_a_context(lookahead: int) -> None:
     assert not hears_the_first(tiny(lookahead))
 
 
+def test_recurrent_layers_tell_of_every_token() -> None:
+    """The waveform's frame hears each token of the spectrogram's, and each token hears the waveform's frame."""
+    x = (torch.randn(1, 8, 2, 6).requires_grad_(), torch.randn(1, 8, 6).requires_grad_())
+    y = build("lstm").transformer(x)
+    (heard,) = torch.autograd.grad(y[1][..., -1].square().sum(), x[0], retain_graph=True)
+    assert (heard[..., -1].abs().amax(1) > 0).all()
+    for token in (0, 1):
+        (heard,) = torch.autograd.grad(y[0][:, :, token, -1].square().sum(), x[1], retain_graph=True)
+        assert heard[..., -1].abs().max() > 0
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_is_left_out_is_gone(variant: str) -> None:
     names = {name for name, _ in build(variant).named_parameters()}
