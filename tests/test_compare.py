@@ -321,6 +321,7 @@ def test_weights_that_change_meanwhile_are_noticed(
     def run_and_train(task: Task) -> Any:
         ran = separate(task)
         model = tiny()
+        assert model.spectrogram is not None
         torch.nn.init.normal_(model.spectrogram.output_bias)
         save_checkpoint(model, song.parent / "live.safetensors", {})
         return ran
