@@ -195,6 +195,11 @@ def test_a_model_in_training_is_put_to_work() -> None:
     assert not SlidingSeparator(small_offline().train(), MOVES).model.tencoder[0].training  # type: ignore[attr-defined]
 
 
+def test_all_of_it_is_where_the_model_is() -> None:
+    separator = SlidingSeparator(Shares().to("meta"), MOVES)
+    assert {leaf.device.type for leaf in (separator.rise, *separator.init_state())} == {"meta"}
+
+
 def test_no_cuda_graph_is_recorded() -> None:
     assert best_executor(SlidingSeparator(Shares(), MOVES), 1, torch.device("cuda")) == "eager"
 

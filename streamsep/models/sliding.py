@@ -113,7 +113,7 @@ class SlidingSeparator(nn.Module):
     over in the sum. With one window over a whole song of zero mean, the two are the same.
 
     Args:
-        model: put into evaluation mode.
+        model: put into evaluation mode; what is added to it goes where its weights are.
         moves: window, hop, look-ahead and fade.
 
     Attributes:
@@ -121,7 +121,7 @@ class SlidingSeparator(nn.Module):
         recordable: whether a step can become a CUDA graph.
 
     Raises:
-        StreamsepError: a window longer than the model's segment, or a model that is not stereo.
+        StreamsepError: a window longer than the model's segment.
     """
 
     recordable = False
@@ -140,7 +140,8 @@ class SlidingSeparator(nn.Module):
         self.sample_rate, self.sources = model.sample_rate, tuple(model.sources)
         # The squared sine: rise and fall sum to one, and no slope breaks where a fade begins or ends.
         rise = torch.sin(torch.pi / 2 * (torch.arange(moves.fade) + 0.5) / max(1, moves.fade)) ** 2
-        self.register_buffer("rise", rise, persistent=False)
+        place = next((weight.device for weight in self.parameters()), None)
+        self.register_buffer("rise", rise.to(place), persistent=False)
         self.eval()
 
     def init_state(
