@@ -98,7 +98,7 @@ def realtime(args: argparse.Namespace) -> dict[str, Any]:
     model = load(args.model)
     wish = Wish(args.lookahead, args.delay, args.margin)
     tuning = measure(model, Path(args.model).name, this_place(threads=args.threads), wish)
-    moves = plan(tuning, args.lookahead, args.delay)
+    moves = plan(tuning, args.lookahead)
     if moves is None:
         raise StreamsepError(f"{args.model} does not keep up here; choose a smaller --model")
     separator = SlidingSeparator(model, moves)

@@ -29,7 +29,7 @@ class Wish:
     """What is to be found out, and how thoroughly.
 
     Attributes:
-        lookahead, delay: as `streamsep.models.tuning.plan` takes them.
+        lookahead: in seconds; delay: as in `streamsep.models.tuning.Tuning`.
         margin: part of a hop to leave free.
         seconds: of the clock for each window; trial: for the choice, in real time.
     """
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     place = this_place(str(device), args.threads)
     wish = Wish(args.lookahead, args.delay, args.margin, args.seconds, args.trial)
     tuning = measure(model, tuning_key(name), place, wish, str(device))
-    moves = plan(tuning, args.lookahead, args.delay)
+    moves = plan(tuning, args.lookahead)
     kept = save_tuning(tuning)
     _tell(tuning, moves, args.lookahead)
     if moves is None:
@@ -126,7 +126,7 @@ def measure(model: OfflineModel, key: str, place: Place, wish: Wish, device: str
 
     def so_far() -> Tuning:
         rows = tuple(times_of(window, times) for window, times in seconds.items())
-        return Tuning(key, place, rate, wish.margin, rows)
+        return Tuning(key, place, rate, wish.margin, rows, wish.delay)
 
     with inference_thread(place.threads), tqdm(desc="tuning", unit="step", disable=None) as bar:
         for window in _windows(model):
@@ -135,7 +135,7 @@ def measure(model: OfflineModel, key: str, place: Place, wish: Wish, device: str
             if so_far().measured[-1].hop(wish.margin, rate) > _LONGEST_HOP * rate:
                 break
         tried = None
-        while (moves := plan(so_far(), wish.lookahead, wish.delay)) not in (None, tried):
+        while (moves := plan(so_far(), wish.lookahead)) not in (None, tried):
             assert moves is not None
             tried = moves
             seconds[moves.window] += _steps(_session(model, moves, device), wish.trial, bar, realtime=True)

@@ -73,6 +73,8 @@ class Tuning:
         model: its name, or its path.
         margin: part of each hop that is to stay free.
         measured: one entry a window.
+        delay: greatest algorithmic latency, look-ahead and hop, in seconds; twice the look-ahead, and at least one
+            second, if None.
     """
 
     model: str
@@ -80,6 +82,7 @@ class Tuning:
     sample_rate: int
     margin: float
     measured: tuple[StepTimes, ...]
+    delay: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < 1:
@@ -92,19 +95,17 @@ def times_of(window: int, seconds: Sequence[float]) -> StepTimes:
     return StepTimes(window, len(seconds), p50, p99, p999)
 
 
-def plan(tuning: Tuning, lookahead: float, delay: float | None = None) -> Windowing | None:
+def plan(tuning: Tuning, lookahead: float) -> Windowing | None:
     """The longest window whose steps keep up within the delay; where none does, that of the least delay.
 
     Args:
         lookahead: in seconds.
-        delay: greatest algorithmic latency, look-ahead and hop, in seconds; twice the look-ahead, and at least one
-            second, if None.
 
     Returns:
         None where no window that was measured keeps up with this look-ahead.
     """
     rate = tuning.sample_rate
-    ahead, most = round(lookahead * rate), (max(LEAST_DELAY, 2 * lookahead) if delay is None else delay) * rate
+    ahead, most = round(lookahead * rate), rate * (tuning.delay or max(LEAST_DELAY, 2 * lookahead))
     hops = {row.window: row.hop(tuning.margin, rate) for row in tuning.measured}
     fitting = {window: hop for window, hop in hops.items() if window >= ahead + hop}
     if not fitting:
