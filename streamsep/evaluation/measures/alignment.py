@@ -85,6 +85,8 @@ def _local_delays(truth: Waves, estimate: Waves) -> Iterator[tuple[int, int]]:
     """(place, delay) of each window whose estimate is much like the truth at some delay."""
     for start in np.unique(np.linspace(0, max(len(truth) - _EXCERPT, 0), _WINDOWS).astype(int)):
         e = _mono(estimate, int(start), _EXCERPT)[0]
+        if not e.any():
+            continue
         wide = _mono(truth, int(start) - _FAR, _EXCERPT + 2 * _FAR)[0]
         lags = np.abs(np.fft.irfft(np.fft.rfft(e, _FFT).conj() * np.fft.rfft(wide, _FFT))[: 2 * _FAR + 1])
         sums = np.concatenate([[0.0], np.cumsum(np.square(wide))])
