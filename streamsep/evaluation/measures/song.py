@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,11 +122,25 @@ def _add_bss(sounds: Sounds, truth: Waves, stems: list[Facts]) -> None:
     if not heard:
         return
     whole = heard == list(range(len(stems)))
-    pair = (truth, sounds.estimates) if whole else (truth[:, heard], sounds.estimates[:, heard])
-    frames = bss_frames(*pair, frame=sounds.rate)
+    pair = (truth, sounds.estimates) if whole else (_Some(truth, heard), _Some(sounds.estimates, heard))
+    frames = bss_frames(*cast(tuple[Waves, Waves], pair), frame=sounds.rate)
     for row, (index, medians) in enumerate(zip(heard, frames.medians(), strict=True)):
         stems[index] |= medians
         stems[index]["curves"] |= {f"bss_{name}": getattr(frames, name)[row].tolist() for name in MEASURES}
+
+
+class _Some:
+    """Some stems of a mapped `[T, S, C]`, read where they are asked for: an index would copy the whole song."""
+
+    def __init__(self, samples: Waves, stems: Sequence[int]) -> None:
+        self.samples, self.stems = samples, list(stems)
+        self.shape = (samples.shape[0], len(self.stems), samples.shape[2])
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, place: slice) -> Waves:
+        return self.samples[place][:, self.stems]
 
 
 def _add_alignment(truth: Waves, sounds: Sounds, stems: list[Facts]) -> None:
