@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from streamsep.models.causal_config import CausalConfig
     from streamsep.models.causal_htdemucs import CausalHTDemucs
     from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
+    from streamsep.models.load import load_separator
     from streamsep.models.registry import load_model, preset_names
     from streamsep.models.separator import Separator
+    from streamsep.models.sliding import SlidingSeparator
     from streamsep.models.streaming import separate_stream
 
 __version__ = "0.1.0"
@@ -27,9 +29,11 @@ __all__ = [
     "HTDemucs",
     "HTDemucsConfig",
     "Separator",
+    "SlidingSeparator",
     "StreamsepError",
     "apply_model",
     "load_model",
+    "load_separator",
     "preset_names",
     "read_audio",
     "separate_stream",
@@ -42,9 +46,11 @@ _HOMES = {
     "HTDemucs": "models.htdemucs",
     "HTDemucsConfig": "models.htdemucs",
     "Separator": "models.separator",
+    "SlidingSeparator": "models.sliding",
     "StreamsepError": "errors",
     "apply_model": "models.apply",
     "load_model": "models.registry",
+    "load_separator": "models.load",
     "preset_names": "models.registry",
     "read_audio": "files",
     "separate_stream": "models.streaming",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from streamsep.layers.attention import Attention
 from streamsep.models.causal_config import BranchConfig, CausalConfig, TransformerConfig
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.registry import build_preset
@@ -33,11 +34,11 @@ def wake(model: CausalHTDemucs) -> CausalHTDemucs:
     Fresh attention is nearly flat: it would answer alike whatever the positions of its queries.
     """
     torch.manual_seed(3)
-    for branch in (model.spectrogram, model.waveform):
+    for branch in model.branches:
         nn.init.normal_(branch.last.weight, std=0.1)
     with torch.no_grad():
-        for layer in model.transformer.layers:
-            for attention in [*layer.selves, *layer.crosses]:
+        for attention in model.transformer.modules():
+            if isinstance(attention, Attention):
                 attention.queries.weight.mul_(4)
                 attention.keys_values.weight.mul_(4)
     return model.eval()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from streamsep.models.causal_config import BranchConfig, CausalConfig, TransformerConfig
 from streamsep.models.causal_htdemucs import CausalHTDemucs
+from streamsep.models.causal_transformer import CrossDomainTransformer
 from streamsep.models.separator import Separator
 from tests.contract import Case, assert_close, at_position, chunking, describe, fixed_shapes, stream, verify_contract
 from tests.models import LARGE, SMALL, preset, tiny, tiny_config, wake
@@ -33,6 +34,7 @@ def test_law_of_the_whole_model(lookahead: int, complex_mask: bool) -> None:
 def test_law_and_reach_of_the_transformer(lookahead: int) -> None:
     """Each layer looks back twice, on itself and across; only the first looks ahead, and so reaches from later."""
     transformer = tiny(lookahead).transformer
+    assert isinstance(transformer, CrossDomainTransformer)
     context, layers = transformer.context, len(transformer.layers)
 
     def make(batch: int, frames: int) -> tuple[Tensor, Tensor]:
@@ -67,12 +69,12 @@ def test_presets_declare_their_latency(name: str) -> None:
 def identity(model: CausalHTDemucs) -> CausalHTDemucs:
     """Every mask one, the waveform branch silent, mix consistency off."""
     model.mix_consistency = False
-    for branch in (model.spectrogram, model.waveform):
+    for branch in model.branches:
         nn.init.zeros_(branch.last.weight)
         nn.init.zeros_(branch.output_bias)
     stems, parts = len(model.sources), 2 if model.config.complex_mask else 1
     with torch.no_grad():
-        model.spectrogram.output_bias.view(stems, -1, parts)[..., 0] = 1
+        model.branches[0].output_bias.view(stems, -1, parts)[..., 0] = 1
     return model
 
 
@@ -95,7 +97,7 @@ def test_masks_keep_left_and_right(complex_mask: bool) -> None:
     model = identity(tiny(complex_mask=complex_mask))
     parts = 2 if complex_mask else 1
     with torch.no_grad():
-        model.spectrogram.output_bias.view(len(model.sources), 2, parts)[:, 1] = 0
+        model.branches[0].output_bias.view(len(model.sources), 2, parts)[:, 1] = 0
         x = 0.1 * torch.randn(1, 2, 12 * model.hop)
         y = model(x)[..., model.latency :]
     left = x[:, None, 0, : -model.latency].expand_as(y[:, :, 0])
@@ -124,7 +126,7 @@ def test_features_are_compressed(compression: float) -> None:
 
 def test_every_skip_is_heard() -> None:
     model = tiny()
-    for branch, shape in ((model.spectrogram, (1, 6, 32, 4)), (model.waveform, (1, 2, 4 * model.hop))):
+    for branch, shape in zip(model.branches, ((1, 6, 32, 4), (1, 2, 4 * model.hop)), strict=True):
         deep, skips, _ = branch.encode(torch.randn(shape), None)
         skips = [skip.detach().requires_grad_() for skip in skips]
         out, _ = branch.decode(deep.detach(), skips, None)

@@ -342,7 +342,7 @@ def test_an_offline_model_does_not_stream(
 ) -> None:
     song(tmp_path / "song.wav")
     assert separate(tmp_path / "song.wav", "-n", offline[1], "--mode", "stream") == 1
-    assert "is an offline model; leave --mode stream out" in capsys.readouterr().err
+    assert "streams only with some future in view; add --lookahead 500ms" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("toy")

@@ -273,7 +273,7 @@ def test_an_offline_model_is_refused(
     song(tmp_path / "song.wav")
     monkeypatch.setattr("streamsep.models.registry.load_model", lambda name, device=None: torch.nn.Linear(2, 2))
     assert stream(tmp_path / "song.wav", "-n", "htdemucs") == 1
-    assert "htdemucs is an offline model" in capsys.readouterr().err
+    assert "htdemucs is an offline model, which streams only with some future in view" in capsys.readouterr().err
 
 
 def test_samples_at_another_rate_are_those_of_the_resampler(tmp_path: Path, toy: DelaySplit) -> None:

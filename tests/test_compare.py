@@ -1,12 +1,13 @@
-"""The comparison of streaming and offline separation: costs, measures, pictures, and the tool around them."""
+"""The comparison of systems: separations and their costs, and the tool around them."""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ import pytest
 import torch
 
 from streamsep.errors import StreamsepError
-from streamsep.evaluation import compare, metrics, pictures
-from streamsep.evaluation.compare import Cost, Task, Waves, arrange, difference, peak_memory, run, run_apart, score
-from streamsep.evaluation.pictures import Column
+from streamsep.evaluation import apart, separation
+from streamsep.evaluation.apart import run_apart
+from streamsep.evaluation.material import Material
+from streamsep.evaluation.measures import song as song_measures
+from streamsep.evaluation.measures.difference import difference
+from streamsep.evaluation.separation import Task, Waves, arrange, peak_memory, separate
+from streamsep.evaluation.systems import parse_systems
 from streamsep.files import write_audio
 from streamsep.models.apply import apply_model
 from streamsep.models.checkpoint import save_checkpoint
@@ -39,6 +44,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         model = HTDemucs(HTDemucsConfig(sources=sources, segment=0.08, **sizes))
         save_checkpoint(model, folder / f"{name}.safetensors", {})
+    # A sliding window holds look-ahead and hop, a quarter of a second by itself.
+    config = HTDemucsConfig(
+        sources=STEMS, segment=0.6, channels=8, bottom_channels=0, layers=1, heads=2, nfft=512, depth=2
+    )
+    save_checkpoint(HTDemucs(config), folder / "long.safetensors", {})
     return folder
 
 
@@ -54,40 +64,56 @@ def song(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Systems run in this process: starting another takes seconds."""
-    monkeypatch.setattr(compare, "run_apart", run)
+    """Systems run in this process, and BSS eval has short filters: starting another, and long ones, take seconds."""
+    monkeypatch.setattr(apart, "run_apart", lambda work, *arguments, name="": work(*arguments))
+    monkeypatch.setattr(song_measures, "bss_frames", partial(song_measures.bss_frames, taps=8))
 
 
-def task(folder: Path, mix: Waves, **changes: Any) -> Task:
+def task(folder: Path, mix: Waves, system: str, **changes: Any) -> Task:
     mix.tofile(folder / "mix")
-    fields = {"way": "stream", "sources": STEMS, "mix": folder / "mix", "frames": len(mix), "out": folder / "out"}
-    return Task(**{**fields, **changes})
+    material = Material(folder, len(mix), 44100, STEMS, has_truth=False)
+    (parsed,) = parse_systems([system], **changes)
+    return Task(parsed, material, folder / f"{parsed.way}.stems")
 
 
 @pytest.mark.parametrize("chunk", [3, 100])
 def test_streaming_is_the_full_pass(tmp_path: Path, models: Path, rng: np.random.Generator, chunk: int) -> None:
     mix = rng.standard_normal((1003, 2)).astype(np.float32)
-    stream = task(tmp_path, mix, model=str(models / "causal.safetensors"), chunk=chunk)
-    whole = task(tmp_path, mix, model=stream.model, way="full pass", out=tmp_path / "whole")
-    costs = run(stream), run(whole)
+    stream = task(tmp_path, mix, f"stream:{models / 'causal.safetensors'}", chunk=chunk)
+    whole = task(tmp_path, mix, f"pass:{models / 'causal.safetensors'}")
+    runs = separate(stream), separate(whole)
     assert stream.stems().shape == (1003, 4, 2)
     assert max(row["max"] for row in difference(stream.stems(), whole.stems(), STEMS).values()) < 1e-5
     # The stems sum to the mix, without the lag: what came out is in its place.
     np.testing.assert_allclose(stream.stems().sum(1), mix, atol=1e-4)
+    assert (runs[0].latency, runs[1].latency) == (32, None)
+    costs = [ran.cost for ran in runs]
     assert all(min(cost.cpu_seconds, cost.seconds) > 0 for cost in costs)
     assert all((cost.peak_memory or 0) >= (cost.start_memory or 0) > 0 for cost in costs)
+    assert costs[0].weights == costs[1].weights != 0
 
 
-def test_offline_is_apply_model_at_unit_level(tmp_path: Path, models: Path, rng: np.random.Generator) -> None:
+def test_offline_is_apply_model_at_unit_level(
+    tmp_path: Path, models: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(separation, "_PIECE", 1000)
     mix = (0.1 + 0.2 * rng.standard_normal((6001, 2))).astype(np.float32)
-    offline = task(tmp_path, mix, model=str(models / "six.safetensors"), way="offline")
-    run(offline)
+    offline = task(tmp_path, mix, f"offline:{models / 'six.safetensors'}")
+    separate(offline)
     wave = torch.from_numpy(mix.T.copy())[None]
     mean, level = wave.mean(), wave.mean(1).std(correction=0)
-    model: Any = compare.load_model(offline.model)
+    model: Any = separation.systems.load(offline.system)
     expected = apply_model(model, (wave - mean) / level)[0] * level + mean
     expected[2] += expected[4] + expected[5]
     np.testing.assert_allclose(offline.stems(), expected[:4].permute(2, 0, 1).numpy(), atol=1e-5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mix", "offline.stems"]
+
+
+def test_sliding_is_an_offline_model_with_a_latency(tmp_path: Path, models: Path, rng: np.random.Generator) -> None:
+    mix = (0.2 * rng.standard_normal((9001, 2))).astype(np.float32)
+    sliding = task(tmp_path, mix, f"sliding:{models / 'long.safetensors'}@100ms")
+    separate(sliding)
+    assert sliding.stems().shape == (9001, 4, 2) and np.abs(sliding.stems()).max() > 1e-4
 
 
 def test_stems_are_brought_into_order() -> None:
@@ -99,48 +125,39 @@ def test_stems_are_brought_into_order() -> None:
         arrange(stems, names, ("drums", "choir"))
 
 
-def test_measures_do_not_depend_on_the_pieces(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
-    monkeypatch.setattr(compare, "_PIECE", 700)
-    truth, estimate = rng.standard_normal((2, 3000, 2, 2)).astype(np.float32)
-    truth[:, 1] = 0
-    mix = truth.sum(1) + 0.5
-    scores = score(truth, estimate, mix, ("drums", "bass"))
-    s, e, m = (torch.from_numpy(each.T.copy()) for each in (truth[:, 0], estimate[:, 0], mix))
-    expected = {"sdr": metrics.sdr(s, e), "si_sdr": metrics.si_sdr(s, e), "baseline_sdr": metrics.baseline_sdr(s, m)}
-    assert scores == {"drums": pytest.approx(expected)}  # the bass is silent
-
-
-def test_differences_are_over_the_shorter(rng: np.random.Generator) -> None:
-    one = rng.standard_normal((900, 2, 2)).astype(np.float32)
-    other = one[:500].copy()
-    other[100, 1, 0] += 0.25
-    rows = difference(one, other, ("drums", "bass"))
-    assert rows["drums"] == {"sdr": np.inf, "max": 0}
-    assert rows["bass"]["max"] == pytest.approx(0.25)
-    assert rows["bass"]["sdr"] == pytest.approx(10 * np.log10((other[:, 1] ** 2).sum() / 0.25**2), abs=1e-3)
-
-
 @pytest.mark.slow
 def test_a_process_of_its_own_has_its_own_peak(tmp_path: Path, models: Path) -> None:
-    ballast = np.ones(100 << 20, np.float32)  # 400 MiB here must not count there
-    wanted = task(tmp_path, np.ones((100, 2), np.float32), model=str(models / "causal.safetensors"))
-    peak = run_apart(wanted).peak_memory
+    ballast = np.ones(150 << 20, np.float32)  # 600 MiB here must not count there
+    wanted = task(tmp_path, np.ones((100, 2), np.float32), f"stream:{models / 'causal.safetensors'}")
+    peak = run_apart(separate, wanted).cost.peak_memory
     assert peak is not None and 50 << 20 < peak < ballast.nbytes < (peak_memory() or 0)
     assert wanted.stems().any()
 
 
-@dataclass(frozen=True)
-class Deadly(Task):
-    """Ends the process that unpickles it."""
-
-    def __reduce__(self) -> Any:
-        return os._exit, (1,)
-
-
-def test_a_killed_process_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "run", id)  # does not come to run, and spares the child the import of torch
+def test_a_killed_process_is_one_sentence() -> None:
     with pytest.raises(StreamsepError, match="the full pass of x was ended by the system"):
-        run_apart(Deadly("full pass", "x", STEMS, tmp_path, tmp_path, 1))
+        run_apart(os._exit, 1, name="the full pass of x")
+
+
+def test_what_another_process_raises_arrives() -> None:
+    with pytest.raises(StreamsepError, match="is no system"):
+        run_apart(parse_systems, ["stream:"])
+
+
+def test_parallel_steps_end_with_the_first_error() -> None:
+    done: list[int] = []
+
+    def step(index: int) -> None:
+        if index == 3:
+            raise StreamsepError("three is enough")
+        done.append(index)
+
+    with pytest.raises(StreamsepError, match="three"):
+        apart.in_parallel(1, (partial(step, index) for index in range(100)))
+    assert done == [0, 1, 2]
+    done.clear()
+    apart.in_parallel(2, (partial(step, index) for index in (0, 1, 2, 4)))
+    assert sorted(done) == [0, 1, 2, 4]
 
 
 def test_without_proc_the_peak_is_that_of_getrusage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,37 +174,52 @@ def compare_song(song: Path, models: Path, *arguments: str) -> int:
     return tool.main([str(song), *flags, *arguments])
 
 
-def test_the_tool_with_everything(
-    song: Path, models: Path, here: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    drawn: list[Column] = []
-    draw = pictures.draw
+def told(song: Path) -> Any:
+    return json.loads((song.parent / "out" / "compare.json").read_text(encoding="utf-8"))
 
-    def watch(columns: list[Column], *rest: Any) -> None:
-        drawn.extend(columns)
-        draw(columns, *rest)
 
-    monkeypatch.setattr(pictures, "draw", watch)
+def test_the_tool_with_everything(song: Path, models: Path, here: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare_song(song, models, "--offline", str(models / "six.safetensors")) == 0
-    told = json.loads((song.parent / "out" / "compare.json").read_text(encoding="utf-8"))
-    assert told["true_stems"] == str(song.parent) and told["cpu_threads"] == 1
-    assert list(told["systems"]) == ["stream", "full pass", "offline"]
-    for system in told["systems"].values():
-        assert list(system["scores_db"]) == ["drums", "other", "vocals"]
+    facts = told(song)
+    (only,) = facts["songs"]
+    assert only["true_stems"]["drums"] == str(song.parent / "drums.wav") and facts["cpu_threads"] == 1
+    assert list(facts["systems"]) == list(only["results"]) == ["stream", "full pass", "offline"]
+    for system in facts["systems"].values():
+        assert list(system["scores"]) == ["drums", "bass", "other", "vocals", "mean"]
+        assert system["scores"]["bass"]["usdr"] is None  # it is silent
         assert system["real_time_factor"] > 0 and system["memory_mib"]["peak"] > 0
         # Three stems of equal energy: the best gain is 1/3, and leaves 2/3 of the energy.
-        assert system["scores_db"]["drums"]["baseline_sdr"] == pytest.approx(10 * np.log10(3 / 2), abs=0.2)
-    latencies = [system["algorithmic_latency_ms"] for system in told["systems"].values()]
+        assert system["scores"]["drums"]["baseline_sdr"] == pytest.approx(10 * np.log10(3 / 2), abs=0.2)
+    latencies = [system["algorithmic_latency_ms"] for system in facts["systems"].values()]
     assert latencies == [pytest.approx(1000 * 32 / 44100, rel=1e-4), None, None]
-    same, other = told["differences"]
+    assert facts["systems"]["stream"]["latency_heard_ms"] == latencies[0]
+    same, other = only["differences"]
     assert (same["against"], other["against"]) == ("full pass", "offline")
     assert max(row["max"] for row in same["stems"].values()) < 1e-5 < other["stems"]["drums"]["max"]
-    assert [column.title.split(":")[0] for column in drawn] == ["stream", "offline", "truth"]
-    assert {column.stems.shape for column in drawn} == {(FRAMES, 4, 2)}
     text = capsys.readouterr().out
     assert "best gain" in text and "on one CPU thread" in text and "0.7 ms" in text
-    assert (song.parent / "out" / "compare.png").stat().st_size > 10000
-    assert len(list((song.parent / "out").iterdir())) == 2
+    names = sorted(path.name for path in (song.parent / "out").iterdir())
+    assert names == ["compare.csv", "compare.json", "report.html", "songs"]
+    assert (song.parent / "out" / "report.html").stat().st_size > 50_000
+
+
+def test_oracles_and_somebody_elses_stems(song: Path, models: Path, here: None) -> None:
+    theirs = song.parent / "theirs"
+    for name in STEMS:
+        samples = np.zeros((2, FRAMES), np.float32) if name != "drums" else np.full((2, FRAMES), 0.1, np.float32)
+        write_audio(theirs / f"{name}.flac", samples, 44100)
+    systems = ["irm", "ibm:512/128", "mwf:512", "magnitude", "psm", "mixture", "silence", f"theirs=stems:{theirs}"]
+    assert compare_song(song, models, "--no-report", *(f"-s={system}" for system in systems)) == 0
+    facts = told(song)
+    names = ["irm", "ibm 512/128", "mwf 512/128", "magnitude", "psm", "mixture", "silence", "theirs"]
+    assert list(facts["systems"]) == names
+    scores = {name: system["scores"]["drums"]["usdr"] for name, system in facts["systems"].items()}
+    assert scores["irm"] > scores["silence"] == 0 > scores["mixture"] > -4
+    with (song.parent / "out" / "compare.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8 * 4 and {row["song"] for row in rows} == {"song"}
+    assert float(rows[0]["usdr"]) == pytest.approx(scores["irm"], rel=1e-4)
+    assert [row["usdr"] for row in rows if row["stem"] == "bass"] == [""] * 8
 
 
 def test_the_tool_without_truth_and_offline_model(
@@ -195,28 +227,40 @@ def test_the_tool_without_truth_and_offline_model(
 ) -> None:
     monkeypatch.setenv("STREAMSEP_CACHE", str(song.parent))
     monkeypatch.setattr("streamsep.models.registry.OFFLINE_DEFAULTS", ("htdemucs",))
-    monkeypatch.setattr(tool, "PASS_SECONDS", 0.02)
+    monkeypatch.setattr(separation, "PASS_SECONDS", 0.02)
     (song.parent / "vocals.wav").unlink()
-    assert compare_song(song, models, "--no-picture", "--seconds", "0.05") == 0
+    assert compare_song(song, models, "--no-report", "--seconds", "0.05") == 0
     out, err = capsys.readouterr()
     assert "streamsep models pull htdemucs" in err and "best gain" not in out and "no true stems" in out
-    told = json.loads((song.parent / "out" / "compare.json").read_text(encoding="utf-8"))
-    assert told["true_stems"] is None and told["systems"]["stream"]["scores_db"] == {}
-    seconds = [system["seconds_of_sound"] for system in told["systems"].values()]
-    assert seconds == pytest.approx([0.05, 0.02], rel=1e-4)
-    assert [path.name for path in (song.parent / "out").iterdir()] == ["compare.json"]
+    facts = told(song)
+    assert facts["songs"][0]["true_stems"] is None and facts["systems"]["stream"]["scores"]["mean"]["usdr"] is None
+    seconds = [system["seconds_of_sound"] for system in facts["systems"].values()]
+    assert seconds == pytest.approx([0.05, 0.02], rel=1e-3)
+    assert "stream against full pass (0.0 s)" in out
+    assert not (song.parent / "out" / "report.html").exists()
+
+
+def test_an_oracle_without_truth_is_listed_and_the_rest_is_done(
+    song: Path, models: Path, here: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (song.parent / "vocals.wav").unlink()
+    assert compare_song(song, models, "--no-report", "-s", "irm", "-s", "mixture") == 3
+    facts = told(song)
+    assert [(each["song"], each["system"]) for each in facts["failures"]] == [("song", "irm")]
+    assert "made from the true stems" in capsys.readouterr().out
+    assert facts["systems"]["mixture"]["songs"] == 1 and facts["systems"]["irm"]["songs"] == 0
 
 
 def test_a_part_of_a_song_is_not_scored(song: Path, models: Path, here: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool, "PASS_SECONDS", 0.02)
-    assert compare_song(song, models, "--no-picture", "--no-offline") == 0
-    systems = json.loads((song.parent / "out" / "compare.json").read_text(encoding="utf-8"))["systems"]
-    assert systems["stream"]["scores_db"] and not systems["full pass"]["scores_db"]
+    monkeypatch.setattr(separation, "PASS_SECONDS", 0.02)
+    assert compare_song(song, models, "--no-report", "--no-offline") == 0
+    results = told(song)["songs"][0]["results"]
+    assert results["stream"]["stems"] and not results["full pass"]["stems"]
 
 
 def test_silence_is_called_silence(song: Path, models: Path, here: None, capsys: pytest.CaptureFixture[str]) -> None:
     write_audio(song, np.zeros((2, 900), np.float32), 44100)
-    assert compare_song(song, models, "--no-picture", "--no-offline") == 0
+    assert compare_song(song, models, "--no-report", "--no-offline") == 0
     out = capsys.readouterr().out
     assert "drums silent" in out and "nan" not in out.split("one system")[1]
 
@@ -225,7 +269,7 @@ def test_stems_of_another_song_are_noticed(
     song: Path, models: Path, here: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_audio(song, (np.random.default_rng(1).standard_normal((1, 3000)) / 9).astype(np.float32), 22050)
-    assert compare_song(song, models, "--no-picture", "--no-offline", "--stems", str(song.parent)) == 0
+    assert compare_song(song, models, "--no-report", "--no-offline", "--stems", str(song.parent)) == 0
     assert "are they its own?" in capsys.readouterr().err
 
 
@@ -239,53 +283,69 @@ def test_stems_of_another_song_are_noticed(
         (["--stems", "{models}"], "there is no drums.wav"),
         (["--device", "abacus"], "device 'abacus' is not usable"),
         (["-o", "{song}"], "cannot write into"),
+        (["-s", "sliding:x"], "has no look-ahead"),
+        (["-s", "sliding:x@soon"], "is not a time"),
+        (["-s", "irm:1000/900"], "has no usable STFT"),
+        (["-s", "stems:{models}/no"], "there is no folder"),
+        (["-s", "stems:{models}"], "there is no drums.wav"),
+        (["--data", "{models}"], "no song in"),
+        (["{models}"], "no stem in the folder"),
+        (["{song}", "--stems", "{models}"], "for a single SONG"),
     ],
 )
 def test_mistakes_are_one_sentence(
     song: Path, models: Path, here: None, capsys: pytest.CaptureFixture[str], flags: list[str], sentence: str
 ) -> None:
     given = [flag.format(models=models, song=song) for flag in flags]
-    assert compare_song(song, models, "--no-picture", *given) == 1
+    assert compare_song(song, models, "--no-report", *given) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("compare_streaming_offline: error: ") and sentence in error
     assert not (song.parent / "out" / "compare.json").exists()
 
 
 def test_a_failure_leaves_what_was_there(song: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(task: Task) -> Cost:
+    def fail(work: Any, *arguments: Any, name: str) -> None:
         raise StreamsepError("no memory is left; buy some")
 
     old = song.parent / "out" / "compare.json"
     old.parent.mkdir()
     old.write_text("old", encoding="utf-8")
-    monkeypatch.setattr(compare, "run_apart", fail)
+    monkeypatch.setattr(apart, "run_apart", fail)
     assert compare_song(song, models, "--no-offline") == 1
     assert [path.read_text(encoding="utf-8") for path in old.parent.iterdir()] == ["old"]
 
 
 def test_weights_that_change_meanwhile_are_noticed(
-    song: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    song: Path, models: Path, here: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run_and_train(task: Task) -> Cost:
-        cost = run(task)
+    def run_and_train(task: Task) -> Any:
+        ran = separate(task)
         model = tiny()
+        assert model.spectrogram is not None
         torch.nn.init.normal_(model.spectrogram.output_bias)
         save_checkpoint(model, song.parent / "live.safetensors", {})
-        return cost
+        return ran
 
     save_checkpoint(tiny(), song.parent / "live.safetensors", {})
-    monkeypatch.setattr(compare, "run_apart", run_and_train)
-    flags = ["--model", str(song.parent / "live.safetensors"), "--no-offline", "--no-picture"]
+    monkeypatch.setattr("streamsep.evaluation.jobs.separate", run_and_train)
+    flags = ["--model", str(song.parent / "live.safetensors"), "--no-offline", "--no-report"]
     assert compare_song(song, models, *flags) == 1
     assert "changed meanwhile" in capsys.readouterr().err
 
 
-def test_without_matplotlib_the_tool_names_the_extra(
-    song: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("absent", "flags"), [("matplotlib", []), ("pyloudnorm", ["--no-report"])])
+def test_a_missing_package_is_named_before_the_work(
+    song: Path,
+    models: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    absent: str,
+    flags: list[str],
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert compare_song(song, models) == 1
-    assert "streamsep[plot]" in capsys.readouterr().err
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == absent else True)
+    assert compare_song(song, models, *flags) == 1
+    error = capsys.readouterr().err
+    assert absent in error and "streamsep[evaluation]" in error and not (song.parent / "out").exists()
 
 
 def test_help_teaches_without_torch() -> None:

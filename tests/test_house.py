@@ -24,7 +24,8 @@ SOURCES = [*MODULES, *sorted((ROOT / "tools").glob("*.py"))]
 # What only an extra brings, or what a machine without a sound card or a GPU lacks.
 OPTIONAL = [
     *("cupy", "huggingface_hub", "jack", "matplotlib", "mido", "museval", "numba", "onnx", "onnxruntime", "onnxscript"),
-    *("psutil", "rich", "rtmidi", "sounddevice", "tensorboard", "torchaudio", "torchcodec"),
+    *("PIL", "psutil", "pyloudnorm", "rich", "rtmidi", "scipy", "selenium", "sounddevice", "tensorboard"),
+    *("torchaudio", "torchcodec"),
 ]
 
 

@@ -19,7 +19,7 @@ from types import FrameType
 from streamsep import __version__
 from streamsep.errors import StreamsepError
 
-SUBCOMMANDS = ("separate", "stream", "live", "latency", "devices", "models", "train", "evaluate")
+SUBCOMMANDS = ("separate", "stream", "live", "latency", "devices", "tune", "models", "train", "evaluate")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,4 +1,6 @@
-"""`streamsep evaluate`: SDR and SI-SDR of a streaming model on songs with true stems, beside the best constant gain."""
+"""`streamsep evaluate`: a streaming model on songs with true stems, by SDR and SI-SDR beside the best constant gain.
+
+With --out it compares any systems by all measures, writes a report, and goes on where a killed run was."""
 
 from __future__ import annotations
 
@@ -7,18 +9,27 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamsep.cli.comparing import SYSTEMS, add_flags, chosen_songs, run_comparison
 from streamsep.cli.options import pick_device, positive_float, positive_int
 
 if TYPE_CHECKING:
     import torch
 
+    from streamsep.evaluation.songs import SongFiles
+    from streamsep.evaluation.systems import System
     from streamsep.models.separator import Separator
     from streamsep.training.data import Song
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser("evaluate", help="measure a model on songs with true stems", description=__doc__)
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="measure a model on songs with true stems",
+        description=__doc__,
+        epilog=SYSTEMS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--model", "-n", default="live-23-small", help="name or checkpoint (default %(default)s)")
     parser.add_argument("--data", type=Path, required=True, help="folder of songs, or a MUSDB18-HQ tree")
     parser.add_argument("--subset", choices=("train", "test"), help="the part of a MUSDB18-HQ tree to use")
@@ -29,11 +40,21 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default %(default)s)")
     parser.add_argument("--threads", type=positive_int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="compare: all measures of --system, and a report, into this folder",
+    )
+    add_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate song by song; print a table for each and one of the means."""
+    """Compare into --out; without it evaluate song by song, and print a table for each and one of the means."""
+    if args.out is not None:
+        return run_comparison(args, lambda: _one_system(args), lambda sources: _songs(args, sources))
     import torch
 
     from streamsep.errors import StreamsepError
@@ -43,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     from streamsep.models.separator import Separator
     from streamsep.training.data import open_songs, song_folders
 
+    if args.system:
+        raise StreamsepError("--system is for a comparison, which is written into a folder; add --out DIR")
     if args.threads:
         torch.set_num_threads(args.threads)
     folders = song_folders(args.data, args.subset)
@@ -66,6 +89,18 @@ def run(args: argparse.Namespace) -> int:
             figures = {"model": args.model, "seconds": args.seconds, "songs": results, "mean": means}
             path.write_text(results_text(figures), encoding="utf-8")
     return 0
+
+
+def _one_system(args: argparse.Namespace) -> list[System]:
+    from streamsep.evaluation.systems import parse_systems
+
+    return parse_systems([args.model], args.chunk, args.device)
+
+
+def _songs(args: argparse.Namespace, sources: tuple[str, ...]) -> list[SongFiles]:
+    from streamsep.evaluation.songs import songs_in
+
+    return chosen_songs(songs_in(args.data, sources, args.subset), args.songs, args.data)
 
 
 def _evaluate(model: Separator, song: Song, args: argparse.Namespace) -> dict[str, dict[str, float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamsep.errors import StreamsepError
 
@@ -21,6 +21,27 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-d", "--device", help="what computes: cpu, cuda, cuda:1 or mps (default: cuda where there is one, else cpu)"
     )
+
+
+def add_sliding_flags(group: Any) -> None:
+    """`--lookahead`, `--window` and `--hop`, for offline models that stream; see `sliding_options`."""
+    group.add_argument(
+        "--lookahead",
+        type=duration,
+        metavar="TIME",
+        help="future that an offline model is given before it answers, such as 500ms or 0.5s: its latency",
+    )
+    group.add_argument(
+        "--window", type=duration, metavar="TIME", help="what it hears at a time (default: see `streamsep tune`)"
+    )
+    group.add_argument(
+        "--hop", type=duration, metavar="TIME", help="how often it answers (default: see `streamsep tune`)"
+    )
+
+
+def sliding_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The flags of `add_sliding_flags` as `load_separator` takes them."""
+    return {"lookahead": args.lookahead, "window": args.window, "hop": args.hop}
 
 
 def pick_device(name: str | None) -> torch.device:
@@ -62,6 +83,19 @@ def positive_float(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return value
+
+
+def duration(text: str) -> float:
+    """An argparse type: a time above 0 such as 500ms, 0.5s or 0.5, in seconds."""
+    number, scale = text.strip().lower(), 1.0
+    if number.endswith("ms"):
+        number, scale = number[:-2], 1e-3
+    elif number.endswith("s"):
+        number = number[:-1]
+    try:
+        return scale * positive_float(number)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 500ms or 0.5s") from None
 
 
 def output_name(model: str) -> str:

@@ -10,7 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from streamsep.cli.options import add_model_flags, output_name, pick_device, positive_int
+from streamsep.cli.options import (
+    add_model_flags,
+    add_sliding_flags,
+    output_name,
+    pick_device,
+    positive_int,
+    sliding_options,
+)
 from streamsep.errors import StreamsepError
 
 if TYPE_CHECKING:
@@ -32,7 +39,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--mode",
         choices=("stream", "offline"),
-        help="run a causal model chunk by chunk, or an offline one over segments (default: what the model is)",
+        help="as a stream, hop by hop, or over segments of the whole song (default: what the model is, and stream "
+        "where there is a --lookahead)",
     )
     parser.add_argument(
         "-j", "--jobs", type=positive_int, default=1, metavar="N", help="songs at a time (default %(default)s)"
@@ -40,6 +48,7 @@ def add_parser(subparsers: Any) -> None:
     _add_stem_flags(parser.add_argument_group("stems"))
     _add_file_flags(parser.add_argument_group("files"))
     _add_offline_flags(parser.add_argument_group("offline models only"))
+    add_sliding_flags(parser.add_argument_group("offline models as a stream"))
     parser.set_defaults(run=run)
 
 
@@ -147,22 +156,43 @@ def _tell(song: Path, report: Report) -> None:
 def _make_job(args: argparse.Namespace) -> Job:
     """Load the model and gather the flags; StreamsepError where they contradict each other or the model."""
     from streamsep.cli.songs import Job
+    from streamsep.models.load import as_separator
     from streamsep.models.registry import default_model, load_model
-    from streamsep.models.separator import Separator
 
     device = pick_device(args.device)
-    name = default_model(args.mode or "stream") if args.model is None else args.model
+    mode: Literal["stream", "offline"] = "offline" if args.lookahead is not None else args.mode or "stream"
+    name = default_model(mode) if args.model is None else args.model
     model: Any = load_model(name, device=device)
-    streaming = isinstance(model, Separator)
-    if args.mode not in (None, "stream" if streaming else "offline"):
-        kind = "a streaming" if streaming else "an offline"
-        raise StreamsepError(f"{name} is {kind} model; leave --mode {args.mode} out or choose another --model")
+    streaming = _streams(args, model, name)
+    if streaming:
+        model = as_separator(model, name, **sliding_options(args))
+        _tell_window(model, name)
     offline = {key: getattr(args, key) for key in _OFFLINE if getattr(args, key) is not None}
     if streaming and offline:
-        raise StreamsepError(
-            f"--{next(iter(offline))} is for offline models, and {name} is a streaming one; leave it out"
-        )
+        kind = "a streaming one" if args.lookahead is None else "streaming with --lookahead"
+        raise StreamsepError(f"--{next(iter(offline))} is for offline models, and {name} is {kind}; leave it out")
     return Job(model, streaming, device, _output(args, output_name(name)), _two_stems(args, model.sources), offline)
+
+
+def _streams(args: argparse.Namespace, model: Any, name: str) -> bool:
+    """Whether the model is to run as a stream; StreamsepError where the flags contradict each other or the model."""
+    from streamsep.models.separator import Separator
+
+    wish = next((key for key, value in sliding_options(args).items() if value is not None), None)
+    if args.mode != "offline":
+        return args.mode == "stream" or wish is not None or isinstance(model, Separator)
+    if isinstance(model, Separator):
+        raise StreamsepError(f"{name} is a streaming model; leave --mode offline out or choose another --model")
+    if wish is not None:
+        raise StreamsepError(f"--{wish} is for streams; leave it out, or --mode offline")
+    return False
+
+
+def _tell_window(model: Any, name: str) -> None:
+    from streamsep.models.sliding import SlidingSeparator
+
+    if isinstance(model, SlidingSeparator):
+        print(f"{name}: {model.moves.text(model.sample_rate)}")
 
 
 def _output(args: argparse.Namespace, model: str) -> Output:

@@ -9,7 +9,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamsep.cli.options import add_model_flags, output_name, pick_device, positive_float, positive_int
+from streamsep.cli.options import (
+    add_model_flags,
+    add_sliding_flags,
+    output_name,
+    pick_device,
+    positive_float,
+    positive_int,
+    sliding_options,
+)
 from streamsep.errors import StreamsepError
 
 if TYPE_CHECKING:
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
 
 # One part in five on top of the measured step times: a run is longer than a measurement.
 _MARGIN = 1.2
-_STEPS = 200
+_MEASURED = 5.0  # seconds of sound whose steps are measured, at most 200 of them
 _MAX_BLOCK = 65536
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} s of music [{elapsed}<{remaining}]"
 
@@ -37,6 +45,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("song", type=Path, metavar="SONG", help="a file that libsndfile or ffmpeg reads")
     add_model_flags(parser)
     parser.add_argument("--seconds", type=positive_float, metavar="N", help="only the first N seconds")
+    add_sliding_flags(parser.add_argument_group("offline models"))
     _add_engine_flags(parser.add_argument_group("engine"))
     _add_output_flags(parser.add_argument_group("output"))
     parser.set_defaults(run=run)
@@ -129,18 +138,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _load(args: argparse.Namespace) -> tuple[str, Any]:
-    from streamsep.models.registry import default_model, load_model
+    from streamsep.models.load import load_separator
+    from streamsep.models.registry import default_model
 
-    name = default_model("stream") if args.model is None else args.model
-    return name, _streaming(load_model(name, device=pick_device(args.device)), name)
-
-
-def _streaming(model: Any, name: str) -> Any:
-    from streamsep.models.separator import Separator
-
-    if not isinstance(model, Separator):
-        raise StreamsepError(f"{name} is an offline model; choose a streaming --model, or use streamsep separate")
-    return model
+    name = args.model
+    if name is None:
+        name = default_model("stream" if args.lookahead is None else "offline")
+    return name, load_separator(name, device=pick_device(args.device), **sliding_options(args))
 
 
 def _open(args: argparse.Namespace, model: Any) -> FileDevice:
@@ -171,7 +175,8 @@ def _make_stream(args: argparse.Namespace, model: Any, player: FileDevice) -> St
     chunk = math.ceil(args.block / model.hop)
     executor = make_executor(args.executor, model, device=pick_device(args.device), max_chunk=chunk)
     measured = args.realtime and not args.queue
-    host = ThreadHost(executor, measure=_STEPS if measured else 0)
+    steps = max(10, min(200, round(_MEASURED * model.sample_rate / model.hop)))
+    host = ThreadHost(executor, measure=steps if measured else 0)
     queue = measured_queue(host.info, args.block) if measured else args.queue or 1
     stream = Stream(host, player, StreamConfig(queue=queue, on_overload=args.on_overload, output="stems"))
     for stem, level in args.gain:

@@ -183,8 +183,9 @@ EXECUTORS: dict[str, Callable[..., Executor]] = {
 def best_executor(model: Separator, batch: int, device: torch.device) -> str:
     """The quickest executor that this model, machine and installation allow."""
     if device.type == "cuda":
-        return "cuda-graph"
-    graph = batch == 1 and device.type == "cpu" and hasattr(model, "graph_step")
+        # A step that asks the device for a number, as the inverse STFT of the offline models does, cannot be recorded.
+        return "cuda-graph" if getattr(model, "recordable", True) else "eager"
+    graph = batch == 1 and device.type == "cpu" and hasattr(model, "graph_step") and getattr(model, "has_graph", True)
     return "onnx" if graph and find_spec("onnx") and find_spec("onnxruntime") else "eager"
 
 

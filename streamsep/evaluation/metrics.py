@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Self
 
 from torch import Tensor
 
@@ -58,6 +59,15 @@ class StemTotals:
     _share: float = 0.0  # <s, m>
     _frames: list[float] = field(default_factory=list)
     _open: tuple[int, float, float] = (0, 0.0, 0.0)  # samples, |s|^2, |s - e|^2 of the frame begun
+
+    @classmethod
+    def from_sums(
+        cls, reference: float, error: float, estimate: float, mix: float, products: tuple[float, float]
+    ) -> Self:
+        """Totals of a signal whose sums are known: |s|^2, |s - e|^2, |e|^2, |m|^2, and (<s, e>, <s, m>)."""
+        totals = cls(reference=reference, error=error)
+        totals._estimate, totals._mix, (totals._cross, totals._share) = estimate, mix, products
+        return totals
 
     def update(self, reference: Tensor, estimate: Tensor, mix: Tensor) -> None:
         """Add a piece `[C, T]` of the stem, its estimate and the mixture."""

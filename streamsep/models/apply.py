@@ -225,8 +225,13 @@ def _progress_bar(passes: list[Pass], length: int) -> tqdm[Any]:
     return tqdm(total=samples, unit_scale=scale, bar_format=layout, disable=not passes[0].options.progress)
 
 
+def mean_and_level(mix: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of the mid channel of each row of `mix [B, C, T]`, both `[B, 1, 1]`."""
+    mid = mix.mean(dim=1, keepdim=True)
+    return mid.mean(-1, keepdim=True), mid.std(-1, correction=0, keepdim=True) + 1e-8
+
+
 def apply_levelled(model: HTDemucs | BagOfModels, mix: Tensor, **options: Any) -> Tensor:
     """`apply_model` on a song `[1, C, T]` at zero mean and unit level of its mid channel, as in training."""
-    mid = mix.mean(dim=1)
-    mean, level = mid.mean(), mid.std(correction=0) + 1e-8
-    return apply_model(model, (mix - mean) / level, **options).mul_(level).add_(mean)
+    mean, level = mean_and_level(mix)
+    return apply_model(model, (mix - mean) / level, **options).mul_(level[:, None]).add_(mean[:, None])

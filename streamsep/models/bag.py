@@ -56,9 +56,16 @@ class BagOfModels(nn.Module):
 
     def forward(self, mix: Tensor) -> Tensor:
         """Average the members over one segment, at most `max_length` samples long."""
-        shares = self.shares().to(mix)
-        outputs = (model(mix) * share[:, None, None] for model, share in zip(self.models, shares, strict=True))
-        return torch.stack(list(outputs)).sum(dim=0)
+        return self._average([model(mix) for model in self.models])
+
+    def separate(self, mix: Tensor) -> Tensor:
+        """Average the members over just the samples given, without their segments' padding."""
+        return self._average([model.separate(mix) for model in self.models])  # type: ignore[operator]
+
+    def _average(self, outputs: list[Tensor]) -> Tensor:
+        shares = self.shares().to(outputs[0])
+        weighted = [output * share[:, None, None] for output, share in zip(outputs, shares, strict=True)]
+        return torch.stack(weighted).sum(dim=0)
 
 
 def _check_alike(models: Sequence[HTDemucs]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from streamsep.models.config_checks import MAX_WIDTH, SAMPLE_RATES, check_range, check_sources
+from streamsep.models.config_checks import MAX_WIDTH, SAMPLE_RATES, check_choice, check_range, check_sources
+
+DOMAINS = ("spectrogram", "waveform")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class TransformerConfig:
         dim: of its tokens; heads: attention heads; layers: of self- and cross-attention each.
         context: seconds of the past that each layer sees.
         expansion: hidden size of the feed-forward part over `dim`.
+        cross: whether the domains hear each other here.
+        kind: "attention", or "lstm" for recurrent layers in its place, whose past has no end.
     """
 
     dim: int
@@ -54,6 +58,8 @@ class TransformerConfig:
     layers: int = 5
     context: float = 3.0
     expansion: float = 4.0
+    cross: bool = True
+    kind: str = "attention"
 
     def __post_init__(self) -> None:
         check_range("dim", self.dim, 1, MAX_WIDTH)
@@ -61,6 +67,7 @@ class TransformerConfig:
         check_range("layers", self.layers, 0, 64)
         check_range("context", self.context, 0, 600)
         check_range("expansion", self.expansion, 1 / self.dim, 64)
+        check_choice("kind", self.kind, ("attention", "lstm"))
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class CausalConfig:
         level_seconds: time constant of the running input level.
         complex_mask: masks turn phases too; real masks halve the widest layer.
         mix_consistency: share what the stems miss of the mix equally among them.
+        branches: "both", or only the "spectrogram" or the "waveform" branch.
     """
 
     hop: int
@@ -90,6 +98,7 @@ class CausalConfig:
     level_seconds: float = 3.0
     complex_mask: bool = True
     mix_consistency: bool = True
+    branches: str = "both"
 
     def __post_init__(self) -> None:
         check_sources(self.sources)
@@ -100,6 +109,7 @@ class CausalConfig:
         check_range("audio_channels", self.audio_channels, 1, 16)
         check_range("compression", self.compression, 0.01, 1)
         check_range("level_seconds", self.level_seconds, 0.001, 600)
+        check_choice("branches", self.branches, ("both", *DOMAINS))
         if math.prod(self.waveform.strides) != self.hop:
             raise ValueError(f"the waveform strides {self.waveform.strides} must multiply to the hop of {self.hop}")
         if self.window < 2 * self.hop:
@@ -108,6 +118,11 @@ class CausalConfig:
             raise ValueError(f"{self.window // 2} bins do not divide by strides {self.spectrogram.strides}")
         if self.transformer.dim % (2 * self.transformer.heads):
             raise ValueError("the transformer's dim must be a multiple of twice its heads")
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The branches that there are, the spectrogram first."""
+        return DOMAINS if self.branches == "both" else (self.branches,)
 
     @property
     def latency(self) -> int:

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from streamsep.errors import missing
+from streamsep.errors import StreamsepError, missing
 from streamsep.layers.attention import Attention, Turn
 from streamsep.layers.ring import KV, Clock, Tick, advance, band, token_mask, write
+from streamsep.models.causal_bottleneck import Deep
 from streamsep.models.causal_htdemucs import CausalHTDemucs, CausalState, Heard
-from streamsep.models.causal_transformer import Pair, TransformerState
+from streamsep.models.causal_transformer import CrossDomainTransformer, TransformerState
 
 
 class Timing(NamedTuple):
@@ -33,9 +34,9 @@ class Timing(NamedTuple):
     masks: tuple[tuple[Tensor, Tensor], ...]
 
 
-def timing(model: CausalHTDemucs, clock: Clock) -> Timing:
+def timing(transformer: CrossDomainTransformer, clock: Clock) -> Timing:
     """The tables for the hop that comes next, from what the ring holds before it."""
-    transformer, position = model.transformer, clock.position[:, None]
+    position = clock.position[:, None]
     now = transformer.rotary(position)
     before = transformer.rotary(position - transformer.lag) if transformer.lag else now
     masks = []
@@ -49,15 +50,16 @@ def timing(model: CausalHTDemucs, clock: Clock) -> Timing:
 class NetworkGraph(nn.Module):
     """`CausalHTDemucs.network` for one hop of one stream, with flat tensors in and out, as an exporter wants it."""
 
-    def __init__(self, model: CausalHTDemucs, state: CausalState) -> None:
+    def __init__(self, model: CausalHTDemucs, transformer: CrossDomainTransformer, state: CausalState) -> None:
         super().__init__()
-        self.model, self.shape = model, (state.spectrogram, state.waveform, state.transformer.late)
+        self.model, self.transformer, self.shape = model, transformer, remembered(state)
 
-    def forward(self, features: Tensor, normed: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        """Masks, waveforms, new states, and the new keys and values of each ring in turn."""
-        queue = list(rest)
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        """The branches' answers, new states, and the new keys and values of each ring in turn."""
+        queue = list(given)
+        inputs = [queue.pop(0) for _ in self.model.branches]
         when = unflatten(self._timing(), queue)
-        spectrogram, waveform, late = unflatten(self.shape, queue)
+        *branches, late = unflatten(self.shape, queue)
         rings, fresh = iter(list(zip(queue[::2], queue[1::2], strict=True))), []
 
         def hear(attention: Attention, q: Tensor, kv: Tensor, domains: tuple[int, int], lookahead: int) -> Tensor:
@@ -69,16 +71,22 @@ class NetworkGraph(nn.Module):
             )
             return attention.tell(heard, q)
 
-        def think(deep: Pair) -> tuple[Pair, Pair]:
-            return self.model.transformer.think(deep, late, hear)
+        def think(deep: Deep) -> tuple[Deep, Deep]:
+            return self.transformer.think(deep, late, hear)
 
-        mask, wave, states = self.model.network(features, normed, (spectrogram, waveform), think)
-        return (mask, wave, *flatten(states), *fresh)
+        present = [state for state in branches if state != ()]
+        answers, states = self.model.network(inputs, present, think)
+        return (*answers, *flatten(states), *fresh)
 
     def _timing(self) -> Timing:
         one = torch.zeros(1)
-        masks = tuple((one, one) for _ in sorted({0, self.model.transformer.lag}))
+        masks = tuple((one, one) for _ in sorted({0, self.transformer.lag}))
         return Timing((one, one), (one, one), masks)
+
+
+def remembered(state: CausalState) -> tuple[Any, Any, Deep]:
+    """What the graph takes and gives back of a state: both branches', and the frames that wait in the transformer."""
+    return state.spectrogram, state.waveform, state.transformer.late
 
 
 def attend_beside(queries: Tensor, ring: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
@@ -115,16 +123,18 @@ def export_network(model: CausalHTDemucs) -> bytes:
     """The networks of `model` as a serialised ONNX graph for one hop of one stream.
 
     Raises:
-        StreamsepError: the package onnx is missing.
+        StreamsepError: the package onnx is missing, or the model has recurrent layers.
     """
+    transformer = attentive(model)
     state = model.init_state(1, 1)
-    inputs = _inputs(model, model.listen(torch.zeros(1, model.config.audio_channels, model.hop), state)[0], state)
+    heard = model.listen(torch.zeros(1, model.config.audio_channels, model.hop), state)[0]
+    inputs = _inputs(transformer, heard, state, attention_state(state))
     buffer: Any = io.BytesIO()  # the exporter declares a path, and takes a file as well
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of itself
         try:
             torch.onnx.export(
-                NetworkGraph(model, state), tuple(inputs), buffer, dynamo=False, opset_version=17,
+                NetworkGraph(model, transformer, state), tuple(inputs), buffer, dynamo=False, opset_version=17,
                 input_names=[f"in_{i}" for i in range(len(inputs))],
             )  # fmt: skip
         except ImportError:
@@ -132,10 +142,28 @@ def export_network(model: CausalHTDemucs) -> bytes:
     return buffer.getvalue()
 
 
-def _inputs(model: CausalHTDemucs, heard: Heard, s: CausalState) -> list[Tensor]:
-    states = flatten((s.spectrogram, s.waveform, s.transformer.late))
-    when = flatten(timing(model, s.transformer.clock))
-    return [heard.features, heard.normed, *when, *states, *flatten(s.transformer.rings)]
+def attentive(model: CausalHTDemucs) -> CrossDomainTransformer:
+    """The model's transformer.
+
+    Raises:
+        StreamsepError: it has recurrent layers in its place.
+    """
+    if not isinstance(model.transformer, CrossDomainTransformer):
+        raise StreamsepError("a model with recurrent layers has no ONNX graph; use --executor eager")
+    return model.transformer
+
+
+def attention_state(state: CausalState) -> TransformerState:
+    """The transformer's part of a state."""
+    assert isinstance(state.transformer, TransformerState)
+    return state.transformer
+
+
+def _inputs(
+    transformer: CrossDomainTransformer, heard: Heard, state: CausalState, inner: TransformerState
+) -> list[Tensor]:
+    when = flatten(timing(transformer, inner.clock))
+    return [*heard.inputs, *when, *flatten(remembered(state)), *flatten(inner.rings)]
 
 
 class GraphStep:
@@ -148,7 +176,7 @@ class GraphStep:
         threads: of ONNX Runtime.
 
     Raises:
-        StreamsepError: onnx or onnxruntime is missing.
+        StreamsepError: onnx or onnxruntime is missing, or the model has recurrent layers.
     """
 
     def __init__(self, model: CausalHTDemucs, threads: int = 1) -> None:
@@ -158,7 +186,7 @@ class GraphStep:
             raise missing("onnxruntime", "onnx") from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        self.model = model
+        self.model, self.transformer = model, attentive(model)
         self._session = onnxruntime.InferenceSession(export_network(model), options, providers=["CPUExecutionProvider"])
         # The exporter leaves out what the graph does not read, such as the look-ahead's tables where there is none.
         self._inputs = [(node.name, int(node.name.removeprefix("in_"))) for node in self._session.get_inputs()]
@@ -172,17 +200,17 @@ class GraphStep:
         return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)), state
 
     def _hop(self, mix: Tensor, s: CausalState) -> tuple[Tensor, CausalState]:
-        model = self.model
+        model, inner = self.model, attention_state(s)
         heard, ears = model.listen(mix, s)
-        inputs = _inputs(model, heard, s)
+        inputs = _inputs(self.transformer, heard, s, inner)
         feed = {name: inputs[i].contiguous().numpy() for name, i in self._inputs}
-        answers = [torch.from_numpy(value) for value in self._session.run(None, feed)]
-        mask, wave, *rest = answers
-        spectrogram, waveform, late = unflatten((s.spectrogram, s.waveform, s.transformer.late), rest)
-        tick, clock = advance(s.transformer.clock, 1)
-        _write_all(s.transformer.rings, tick, rest)
-        transformer = TransformerState(clock, s.transformer.rings, late)
-        sources, voice = model.speak(mask, wave, heard, s.istft)
+        rest = [torch.from_numpy(value) for value in self._session.run(None, feed)]
+        answers = [rest.pop(0) for _ in model.branches]
+        spectrogram, waveform, late = unflatten(remembered(s), rest)
+        tick, clock = advance(inner.clock, 1)
+        _write_all(inner.rings, tick, rest)
+        transformer = TransformerState(clock, inner.rings, late)
+        sources, voice = model.speak(answers, heard, s.istft)
         return sources, CausalState(*(*ears, spectrogram, waveform, transformer, voice))
 
 

@@ -6,7 +6,7 @@ remembers lives in the state that its caller holds. The output lags the input by
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,9 +16,13 @@ from torch.nn import functional as F
 from streamsep.layers.base import Delay, Device, Lookahead, Serial, run, same_lag
 from streamsep.layers.norm import LevelState, RunningLevel
 from streamsep.layers.stft import ISTFT, STFT
-from streamsep.models.causal_config import CausalConfig
-from streamsep.models.causal_transformer import CrossDomainTransformer, Pair, TransformerState
+from streamsep.models.causal_bottleneck import Deep
+from streamsep.models.causal_config import DOMAINS, CausalConfig
+from streamsep.models.causal_lstm import CrossDomainLSTM, LSTMState
+from streamsep.models.causal_transformer import CrossDomainTransformer, TransformerState
 from streamsep.models.causal_unet import UNet, UNetState
+
+Absent = tuple[()]  # the state of a part that the model does not have
 
 
 class CausalState(NamedTuple):
@@ -26,26 +30,26 @@ class CausalState(NamedTuple):
 
     level: LevelState
     dry: Tensor
-    stft: Tensor
-    spectrum: Tensor
-    spectrogram: UNetState
-    waveform: UNetState
-    transformer: TransformerState
-    istft: Tensor
+    stft: Tensor | Absent
+    spectrum: Tensor | Absent
+    spectrogram: UNetState | Absent
+    waveform: UNetState | Absent
+    transformer: TransformerState | LSTMState
+    istft: Tensor | Absent
 
 
 class Heard(NamedTuple):
     """A chunk as the model hears it.
 
     Attributes:
-        features: of the spectrum, `[B, 3 * C, bins, n]`; normed: the levelled waveform, `[B, C, n * hop]`.
-        spectrum: that the masks will meet, `[B, C, bins + 1, n]`, complex.
+        inputs: of the branches: features of the spectrum, `[B, 3 * C, bins, n]`, and the levelled waveform,
+            `[B, C, n * hop]`.
+        spectrum: that the masks will meet, `[B, C, bins + 1, n]`, complex; None without a spectrogram branch.
         dry: the delayed mix and, as the last channel, its level, `[B, C + 1, n * hop]`.
     """
 
-    features: Tensor
-    normed: Tensor
-    spectrum: Tensor
+    inputs: tuple[Tensor, ...]
+    spectrum: Tensor | None
     dry: Tensor
 
 
@@ -55,6 +59,7 @@ class CausalHTDemucs(nn.Module):
     Attributes:
         hop, latency: in samples; `latency + hop` is the algorithmic latency.
         mix_consistency: the stems sum to the delayed mix; may be switched while it runs.
+        has_graph: whether `graph_step` can be made.
     """
 
     def __init__(self, config: CausalConfig) -> None:
@@ -62,38 +67,62 @@ class CausalHTDemucs(nn.Module):
         self.config, self.hop, self.latency = config, config.hop, config.latency
         self.sample_rate, self.sources = config.sample_rate, config.sources
         self.mix_consistency = config.mix_consistency
-        stems, channels, bins = len(config.sources), config.audio_channels, config.window // 2
         self.level = RunningLevel(config.hop, config.sample_rate, config.level_seconds)
-        self.dry = Delay((channels + 1,), config.latency)
+        self.dry = Delay((config.audio_channels + 1,), config.latency)
+        self.stft: STFT | None = None
+        self.spectrum: Delay | None = None
+        self.istft: ISTFT | None = None
+        self.spectrogram: UNet | None = None
+        self.waveform: UNet | None = None
+        if "spectrogram" in config.domains:
+            self._add_spectrogram(config)
+        if "waveform" in config.domains:
+            channels = config.audio_channels
+            # The spectrogram branch answers a hop late; the waveform branch may look that hop ahead.
+            lag = config.latency // config.hop
+            self.waveform = UNet(config.waveform, channels, channels * len(config.sources), None, lag)
+        recurrent = config.transformer.kind == "lstm"
+        self.has_graph = not recurrent
+        self.transformer: CrossDomainTransformer | CrossDomainLSTM = (
+            CrossDomainLSTM(config) if recurrent else CrossDomainTransformer(config)
+        )
+        self._check_lags()
+
+    def _add_spectrogram(self, config: CausalConfig) -> None:
+        stems, channels, bins = len(config.sources), config.audio_channels, config.window // 2
         self.stft = STFT(config.window, config.hop, channels)
         self.spectrum = Delay((channels, 2 * (bins + 1)), config.lookahead)
         self.istft = ISTFT(config.window, config.hop, (stems, channels))
         parts = 2 if config.complex_mask else 1
         self.spectrogram = UNet(config.spectrogram, 3 * channels, parts * channels * stems, bins, config.lookahead)
-        # The spectrogram branch answers a hop late; the waveform branch may look that hop ahead.
-        self.waveform = UNet(config.waveform, channels, channels * stems, None, config.latency // config.hop)
-        widths = config.spectrogram.channels[-1], config.waveform.channels[-1]
-        self.transformer = CrossDomainTransformer(
-            config.transformer, config.tokens, widths, config.context_frames, config.lookahead
-        )
         with torch.no_grad():
             self.spectrogram.output_bias.view(stems, channels, parts)[..., 0] = 1 / stems
-        self._check_lags()
 
     def _check_lags(self) -> None:
         """Every path from the mix to the sum lags alike: in bottleneck frames first, then in samples."""
-        same_lag(Serial(self.transformer, Lookahead(1)), self.waveform.skips[-1])
-        same_lag(self.transformer, self.spectrogram.skips[-1], self.spectrum)
-        same_lag(Serial(self.stft, self.spectrum, self.istft), self.dry)
+        if self.waveform is not None:
+            same_lag(Serial(self.transformer, Lookahead(1)), self.waveform.skips[-1])
+        if self.stft is not None and self.spectrum is not None and self.istft is not None:
+            assert self.spectrogram is not None
+            same_lag(self.transformer, self.spectrogram.skips[-1], self.spectrum)
+            same_lag(Serial(self.stft, self.spectrum, self.istft), self.dry)
+
+    @property
+    def branches(self) -> list[UNet]:
+        """The U-Nets that there are, the spectrogram's first."""
+        return [branch for branch in (self.spectrogram, self.waveform) if branch is not None]
 
     def init_state(
         self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None
     ) -> CausalState:
         """A fresh state for `batch` streams; one step may then bring up to `max_chunk` hops."""
-        weight = self.transformer.places
+        weight = self.transformer.norms[0].weight
         device, dtype = device or weight.device, dtype or weight.dtype
-        names = CausalState._fields
-        parts = {name: getattr(self, name).init_state(batch, max_chunk, device, dtype) for name in names}
+        modules: dict[str, Any] = {name: getattr(self, name) for name in CausalState._fields}
+        parts: dict[str, Any] = {
+            name: () if module is None else module.init_state(batch, max_chunk, device, dtype)
+            for name, module in modules.items()
+        }
         return CausalState(**parts)
 
     def step(self, mix: Tensor, state: CausalState) -> tuple[Tensor, CausalState]:
@@ -110,7 +139,7 @@ class CausalHTDemucs(nn.Module):
         """`step` for one stream on the CPU, its networks run by ONNX Runtime.
 
         Raises:
-            StreamsepError: onnx or onnxruntime is missing.
+            StreamsepError: onnx or onnxruntime is missing, or the model has recurrent layers.
         """
         from streamsep.models.causal_graph import GraphStep
 
@@ -123,11 +152,9 @@ class CausalHTDemucs(nn.Module):
     def _run(self, mix: Tensor, state: CausalState | None) -> tuple[Tensor, CausalState | None]:
         s: Any = state or CausalState(*[None] * len(CausalState._fields))  # type: ignore[arg-type]
         heard, ears = self.listen(mix, s)
-        branches = (s.spectrogram, s.waveform)
-        mask, wave, minds = self.network(
-            heard.features, heard.normed, branches, lambda deep: run(self.transformer, deep, s.transformer)
-        )
-        sources, voice = self.speak(mask, wave, heard, s.istft)
+        states = [getattr(s, name) for name in self.config.domains]
+        answers, minds = self.network(heard.inputs, states, lambda deep: run(self.transformer, deep, s.transformer))
+        sources, voice = self.speak(answers, heard, s.istft)
         return sources, None if state is None else CausalState(*(*ears, *minds, voice))
 
     def listen(self, mix: Tensor, s: CausalState) -> tuple[Heard, tuple[Any, ...]]:
@@ -137,43 +164,46 @@ class CausalHTDemucs(nn.Module):
         level, level_after = run(self.level, mix, s.level)
         dry, dry_after = run(self.dry, torch.cat([mix, level], 1), s.dry)
         normed = mix / level
+        inputs: tuple[Tensor, ...] = () if self.waveform is None else (normed,)
+        if self.stft is None or self.spectrum is None:
+            return Heard(inputs, None, dry), (level_after, dry_after, s.stft, s.spectrum)
         spectrum, stft_after = run(self.stft, normed, s.stft)
-        late, spectrum_after = self._delay_spectrum(spectrum, s.spectrum)
-        heard = Heard(self._features(spectrum), normed, late, dry)
+        late, spectrum_after = _delay_spectrum(self.spectrum, spectrum, s.spectrum)
+        heard = Heard((self._features(spectrum), *inputs), late, dry)
         return heard, (level_after, dry_after, stft_after, spectrum_after)
 
     def network(
         self,
-        features: Tensor,
-        normed: Tensor,
-        branches: tuple[UNetState | None, UNetState | None],
-        think: Callable[[Pair], tuple[Pair, Any]],
-    ) -> tuple[Tensor, Tensor, tuple[Any, ...]]:
+        inputs: Sequence[Tensor],
+        states: Sequence[UNetState | None],
+        think: Callable[[Deep], tuple[Deep, Any]],
+    ) -> tuple[list[Tensor], tuple[Any, ...]]:
         """Masks and waveforms, and the states of both branches and of what `think` makes of their bottlenecks."""
-        deep_s, skips_s, spectrogram = self.spectrogram.encode(features, branches[0])
-        deep_w, skips_w, waveform = self.waveform.encode(normed, branches[1])
-        (deep_s, deep_w), transformer = think((deep_s, deep_w))
-        mask, spectrogram = self.spectrogram.decode(deep_s, skips_s, spectrogram)
-        wave, waveform = self.waveform.decode(deep_w, skips_w, waveform)
-        return mask, wave, (spectrogram, waveform, transformer)
+        encoded = [branch.encode(x, state) for branch, x, state in zip(self.branches, inputs, states, strict=True)]
+        deep, mind = think(tuple(bottom for bottom, _, _ in encoded))
+        answers: list[Tensor] = []
+        after: dict[str, Any] = dict.fromkeys(DOMAINS, ())
+        for name, branch, frames, (_, skips, state) in zip(
+            self.config.domains, self.branches, deep, encoded, strict=True
+        ):
+            answer, after[name] = branch.decode(frames, skips, state)
+            answers.append(answer)
+        return answers, (*after.values(), mind)
 
-    def speak(self, mask: Tensor, wave: Tensor, heard: Heard, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def speak(self, answers: Sequence[Tensor], heard: Heard, state: Any) -> tuple[Tensor, Any]:
         """The stems from the networks' answers, and the state of the inverse STFT."""
-        masked, after = run(self.istft, self._masked(mask, heard.spectrum), state)
-        level = heard.dry[:, None, -1:]
-        # At the floor the waveform branch falls silent: what it answers to silence must not be heard.
-        wave = wave.unflatten(1, masked.shape[1:3]) * F.threshold(level, self.level.floor, 0.0)
-        sources = masked * level + wave
+        level, voices = heard.dry[:, None, -1:], []
+        if self.istft is not None and heard.spectrum is not None:
+            masked, state = run(self.istft, self._masked(answers[0], heard.spectrum), state)
+            voices.append(masked * level)
+        if self.waveform is not None:
+            wave = answers[-1].unflatten(1, (len(self.sources), -1))
+            # At the floor the waveform branch falls silent: what it answers to silence must not be heard.
+            voices.append(wave * F.threshold(level, self.level.floor, 0.0))
+        sources = sum(voices[1:], voices[0])
         if self.mix_consistency:
             sources = sources + (heard.dry[:, :-1] - sources.sum(1))[:, None] / len(self.sources)
-        return sources, after
-
-    def _delay_spectrum(self, spectrum: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The spectrum that the mask will meet, delayed by the look-ahead."""
-        if not self.spectrum.lag:
-            return spectrum, state
-        late, after = run(self.spectrum, torch.cat([spectrum.real, spectrum.imag], 2), state)
-        return torch.complex(*late.chunk(2, 2)), after
+        return sources, state
 
     def _features(self, spectrum: Tensor) -> Tensor:
         """Compressed real, imaginary and magnitude parts, `[B, 3 * C, bins, T]`, without the Nyquist bin."""
@@ -189,3 +219,11 @@ class CausalHTDemucs(nn.Module):
             return torch.complex(full[:, :, :, 0], full[:, :, :, 1]) * spectrum[:, None]
         # Real by real: a complex product would promote the mask and cost three times as much.
         return torch.view_as_complex(full[:, :, :, 0, ..., None] * torch.view_as_real(spectrum)[:, None])
+
+
+def _delay_spectrum(delay: Delay, spectrum: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """The spectrum that the mask will meet, delayed by the look-ahead."""
+    if not delay.lag:
+        return spectrum, state
+    late, after = run(delay, torch.cat([spectrum.real, spectrum.imag], 2), state)
+    return torch.complex(*late.chunk(2, 2)), after

@@ -26,3 +26,9 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise ValueError where `value` is not a number from `low` to `high`."""
     if not low <= value <= high:
         raise ValueError(f"{name} must be from {low} to {high}, not {value}")
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise ValueError where `value` is none of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")

@@ -49,6 +49,7 @@ class HTDemucsConfig:
         sample_rate: in Hz.
         segment: seconds the model was trained on.
         use_train_segment: pad shorter inputs to the segment when evaluating.
+        cross: whether the transformer's odd layers attend to the other domain; else to their own.
     """
 
     sources: tuple[str, ...] = ("drums", "bass", "other", "vocals")
@@ -65,6 +66,7 @@ class HTDemucsConfig:
     sample_rate: int = 44100
     segment: float = 7.8
     use_train_segment: bool = True
+    cross: bool = True
 
     def __post_init__(self) -> None:
         check_sources(self.sources)
@@ -134,7 +136,9 @@ class HTDemucs(nn.Module):
             self.channel_upsampler_t = nn.Conv1d(config.encoder_width, config.width, 1)
             self.channel_downsampler_t = nn.Conv1d(config.width, config.encoder_width, 1)
         hidden = int(config.width * config.hidden_scale)
-        self.crosstransformer = CrossTransformer(config.width, config.layers, config.heads, hidden, config.dropout)
+        self.crosstransformer = CrossTransformer(
+            config.width, config.layers, config.heads, hidden, config.dropout, config.cross
+        )
 
     def _add_level(self, level: int) -> None:
         """Append an encoder layer and prepend a decoder layer to each branch."""
@@ -183,10 +187,11 @@ class HTDemucs(nn.Module):
 
     def forward(self, mix: Tensor) -> Tensor:
         """Separate `mix [B, C, T]` into `sources [B, S, C, T]`."""
-        wanted = mix.shape[-1]
-        mix = self._fit_segment(mix)
-        length = mix.shape[-1]
+        return self.separate(self._fit_segment(mix))[..., : mix.shape[-1]]
 
+    def separate(self, mix: Tensor) -> Tensor:
+        """`forward` over just the samples given, however few or many, without the segment's padding."""
+        length = mix.shape[-1]
         x, mean, std = _normalise(_as_channels(spectro(mix, self.config.nfft)))
         xt, mean_t, std_t = _normalise(mix)
 
@@ -208,7 +213,7 @@ class HTDemucs(nn.Module):
         split = (len(self.sources), -1)
         spec = _as_complex(x.unflatten(1, split) * std[:, None] + mean[:, None])
         wave = xt.unflatten(1, split) * std_t[:, None] + mean_t[:, None]
-        return (wave + ispectro(spec, length))[..., :wanted]
+        return wave + ispectro(spec, length)
 
     def _fit_segment(self, mix: Tensor) -> Tensor:
         if self.training:

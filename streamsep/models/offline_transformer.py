@@ -130,19 +130,19 @@ class CrossLayer(TransformerLayer):
 
 
 class CrossTransformer(nn.Module):
-    """Two stacks of `depth` layers, one a domain, that exchange what they know in every odd layer.
+    """Two stacks of `depth` layers, one a domain, that exchange what they know in every odd layer, if they `cross`.
 
     Shape: x [B, C, F, T], xt [B, C, T'] -> the same two shapes.
     """
 
-    def __init__(self, width: int, depth: int, heads: int, hidden: int, dropout: float) -> None:
+    def __init__(self, width: int, depth: int, heads: int, hidden: int, dropout: float, cross: bool = True) -> None:
         super().__init__()
         self.norm_in = nn.LayerNorm(width)
         self.norm_in_t = nn.LayerNorm(width)
         self.layers = nn.ModuleList()
         self.layers_t = nn.ModuleList()
         for index in range(depth):
-            kind = CrossLayer if index % 2 else SelfLayer
+            kind = CrossLayer if index % 2 and cross else SelfLayer
             self.layers.append(kind(width, heads, hidden, dropout))
             self.layers_t.append(kind(width, heads, hidden, dropout))
 

@@ -10,11 +10,13 @@ from torch import Tensor
 from streamsep.models.separator import Separator
 
 Read = Callable[[int, int], Tensor]
+# Where the caller does not choose, a step takes this many hops, or as many as this many samples hold.
+CHUNK_HOPS, CHUNK_SAMPLES = 64, 32768
 
 
 @torch.inference_mode()
 def stream_pieces(
-    model: Separator, read: Read, length: int, chunk_hops: int = 64, device: torch.device | str | None = None
+    model: Separator, read: Read, length: int, chunk_hops: int | None = None, device: torch.device | str | None = None
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield `(start, sources [B, S, 2, n])`, aligned with the song: the model's latency is taken out.
 
@@ -23,12 +25,14 @@ def stream_pieces(
     Args:
         read: gives `mix [B, 2, frames]` at `model.sample_rate` from a start on, always inside the song.
         length: samples of the song.
-        chunk_hops: hops handed to one step; a longer chunk is quicker, the result is the same.
+        chunk_hops: hops handed to one step, 64 or fewer if None; a longer chunk is quicker, the result is the same.
         device: where the model is.
 
     Raises:
         ValueError: `chunk_hops` is below 1.
     """
+    if chunk_hops is None:
+        chunk_hops = min(CHUNK_HOPS, max(1, CHUNK_SAMPLES // model.hop))
     if chunk_hops < 1:
         raise ValueError(f"a chunk has at least one hop, got {chunk_hops}")
     hops = -(-(length + model.latency) // model.hop)
@@ -49,7 +53,7 @@ def stream_pieces(
 def separate_stream(
     model: Separator,
     mix: Tensor,
-    chunk_hops: int = 64,
+    chunk_hops: int | None = None,
     progress: Callable[[int], None] | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:

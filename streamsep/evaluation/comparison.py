@@ -1,0 +1,210 @@
+"""A comparison: every system on every song, each result a small file, so that a run that was killed goes on.
+
+    OUT/songs/SONG/SYSTEM.json   what one system did on one song
+    OUT/songs/SONG/SYSTEM/       its excerpts, of songs that the report lets one hear
+    OUT/songs/SONG/song.json     the end of a song: differences between systems
+    OUT/work/                    raw samples of the songs at work; gone when all is done
+
+A result is taken over if it was made with the same settings from files of the same size and date.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from streamsep.errors import StreamsepError
+from streamsep.evaluation import apart
+from streamsep.evaluation.jobs import (
+    Listening,
+    SongJob,
+    SystemJob,
+    finish_song,
+    prepare_song,
+    read_result,
+    run_system,
+)
+from streamsep.evaluation.material import Wanted
+from streamsep.evaluation.songs import SongFiles, find_stem
+from streamsep.evaluation.systems import Look, fingerprint
+
+Facts = dict[str, Any]
+FORMAT = 1  # of the results: another number, and all is measured anew
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared.
+
+    Attributes:
+        listen: how many of the songs, from the first on, are heard and seen in the report.
+        listening: what is shown of these.
+        jobs: processes at a time.
+        progress: bars on stderr.
+    """
+
+    out: Path
+    looks: Sequence[Look]
+    songs: Sequence[SongFiles]
+    wanted: Wanted
+    listen: int = 3
+    listening: Listening = field(default_factory=Listening)
+    jobs: int = 1
+    progress: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What did not work: a song, one of its systems or None, and why."""
+
+    song: str
+    system: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a plan.
+
+    Attributes:
+        songs: for each song that came to its end, its facts with `results`, those of its systems by name.
+        failures: everything that did not work.
+    """
+
+    songs: list[Facts]
+    failures: list[Failure]
+
+
+def compare(plan: Plan) -> Outcome:
+    """Do what is left of the plan, and gather all results.
+
+    Raises:
+        StreamsepError: nothing came of any song.
+    """
+    songs = _songs_jobs(plan)
+    failures: list[Failure] = []
+    left = sum(len(song.systems) + 1 for song in songs)
+    with tqdm(total=left, desc="results", unit="result", disable=not plan.progress) as bar:
+        lock = threading.Lock()
+
+        def tick(failure: Failure | None = None) -> None:
+            with lock:
+                bar.update()
+                if failure is not None:
+                    failures.append(failure)
+                    bar.write(f"failed: {failure.song}, {failure.system or 'the song'}: {failure.reason}")
+
+        inner = max(1, plan.jobs // max(1, len(songs)))
+        apart.in_parallel(min(plan.jobs, len(songs)), (_song_step(song, inner, tick) for song in songs))
+    outcome = Outcome([_gather(song) for song in songs if song.done()], sorted(failures, key=_order(songs)))
+    if not any(song["results"] for song in outcome.songs):
+        raise StreamsepError(failures[0].reason if failures else "no song was given; name one")
+    if not failures:
+        shutil.rmtree(plan.out / "work", ignore_errors=True)
+    return outcome
+
+
+def _order(songs: Sequence[SongJob]) -> Callable[[Failure], tuple[int, str]]:
+    places = {song.song.name: index for index, song in enumerate(songs)}
+    return lambda failure: (places[failure.song], failure.system or "")
+
+
+def _songs_jobs(plan: Plan) -> list[SongJob]:
+    return [_song_job(plan, song, heard=index < plan.listen) for index, song in enumerate(_distinct(plan.songs))]
+
+
+def _distinct(songs: Sequence[SongFiles]) -> list[SongFiles]:
+    seen: dict[str, int] = {}
+    out = []
+    for song in songs:
+        seen[song.name] = count = seen.get(song.name, 0) + 1
+        out.append(song if count == 1 else replace(song, name=f"{song.name} ({count})"))
+    return out
+
+
+def _song_job(plan: Plan, song: SongFiles, heard: bool) -> SongJob:
+    wanted = asdict(plan.wanted)
+    song_key = fingerprint([FORMAT, song.facts(), wanted])
+    folder, work = plan.out / "songs" / slug(song.name), plan.out / "work" / song_key
+    jobs = []
+    for look in plan.looks:
+        key = fingerprint([song_key, look.system.settings(), _folder_facts(look, song), heard, asdict(plan.listening)])
+        jobs.append(
+            SystemJob(
+                look, song, plan.wanted, key, work, folder / f"{slug(look.system.name)}.json",
+                plan.listening if heard else None, plan.progress and plan.jobs == 1,
+            )
+        )  # fmt: skip
+    key = fingerprint([song_key, [[job.look.system.name, job.key] for job in jobs]])
+    return SongJob(song, jobs, key, folder / "song.json")
+
+
+def _folder_facts(look: Look, song: SongFiles) -> Any:
+    """Size and date of somebody else's stems."""
+    if look.system.way != "stems":
+        return None
+    folder = Path(look.system.what)
+    folder = folder / song.name if (folder / song.name).is_dir() else folder
+    files = [path for name in (*look.sources, *song.stems) if (path := find_stem(folder, name)) is not None]
+    return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+
+
+def slug(name: str) -> str:
+    """A name fit for a file, and different for different names."""
+    plain = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")[:60]
+    return plain if plain and plain == name.replace(" ", "-") else f"{plain or 'x'}-{fingerprint(name)[:6]}"
+
+
+def _song_step(job: SongJob, inner: int, tick: Callable[..., None]) -> Callable[[], None]:
+    def step() -> None:
+        if job.done() and all(system.done() for system in job.systems):
+            for _ in range(len(job.systems) + 1):
+                tick()
+            return
+        if reason := _attempt(prepare_song, job.song, job.systems[0].wanted, job.systems[0].work, name=job.song.name):
+            tick(Failure(job.song.name, None, reason))
+            return
+        apart.in_parallel(inner, (_system_step(system, tick) for system in job.systems))
+        reason = _attempt(finish_song, job, name=job.song.name)
+        tick(Failure(job.song.name, None, reason) if reason else None)
+        if not reason and all(system.done() for system in job.systems):
+            shutil.rmtree(job.systems[0].work, ignore_errors=True)
+
+    return step
+
+
+def _system_step(job: SystemJob, tick: Callable[..., None]) -> Callable[[], None]:
+    def step() -> None:
+        name, reason = job.look.system.name, ""
+        # Without its stems a result cannot be compared with the others' any more.
+        if not job.done() or not job.estimate.is_file():
+            reason = _attempt(run_system, job, name=f"{name} on {job.song.name}")
+        tick(Failure(job.song.name, name, reason) if reason else None)
+
+    return step
+
+
+def _attempt(work: Callable[..., Any], *arguments: Any, name: str) -> str:
+    """Do something in a process of its own; returns what went wrong, or nothing."""
+    try:
+        apart.run_apart(work, *arguments, name=name)
+    except StreamsepError as error:
+        return str(error)
+    except Exception as error:  # a bug on one song must not cost the results of all others
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _gather(job: SongJob) -> Facts:
+    results = {system.look.system.name: read_result(system.result) for system in job.systems if system.done()}
+    for system in job.systems:
+        if system.look.system.name in results:
+            results[system.look.system.name]["folder"] = str(system.result.with_suffix(""))
+    return read_result(job.result) | {"results": results, "folder": str(job.reference)}

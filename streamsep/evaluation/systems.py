@@ -1,0 +1,242 @@
+"""What is compared: systems, each a way to get stems, written as a short text.
+
+stream:MODEL             a causal model, chunk by chunk, as it runs live
+pass:MODEL               the same model over the whole signal at once, which must give the same
+sliding:MODEL@500ms,1s   an offline model on a moving window, a system for each look-ahead
+offline:MODEL            an offline model that hears the whole song
+MODEL                    a model by itself: streamed if it can stream, else offline
+stems:DIR                somebody else's stems: DIR/SONG/drums.wav, or DIR/drums.wav for a single song
+irm ibm psm magnitude mwf    oracle masks; irm:2048/512 for another STFT than 4096/1024
+mixture silence          the mixture or nothing in place of every stem
+
+NAME=...                 any of them under a name of your own
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from streamsep.errors import StreamsepError
+
+ORACLES = ("irm", "ibm", "psm", "magnitude", "mwf")
+BASELINES = ("mixture", "silence")
+MODEL_WAYS = ("stream", "pass", "sliding", "offline")
+
+
+@dataclass(frozen=True)
+class System:
+    """One way to get stems.
+
+    Attributes:
+        name: shown, and unique in a comparison.
+        way: stream, pass, sliding, offline, stems, an oracle, mixture or silence; `model` until it is looked at.
+        what: model or folder.
+        lookahead: seconds, of sliding.
+        stft: size and hop, of oracles.
+        chunk: hops a step, of stream and sliding.
+        device: as torch names it.
+    """
+
+    name: str
+    way: str
+    what: str = ""
+    lookahead: float | None = None
+    stft: tuple[int, int] | None = None
+    chunk: int = 1
+    device: str = "cpu"
+
+    @property
+    def needs_truth(self) -> bool:
+        """Whether it is made from the true stems."""
+        return self.way in ORACLES
+
+    def settings(self) -> dict[str, Any]:
+        """Everything but the name that decides what comes out, the state of a model's file included."""
+        facts = asdict(replace(self, name=""))
+        if self.way in MODEL_WAYS:
+            from streamsep.models.registry import find_weights
+
+            path = find_weights(self.what) or Path(self.what)
+            files = sorted(path.rglob("*")) if path.is_dir() else [path]
+            facts["files"] = [[file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
+        return facts
+
+
+def parse_systems(texts: Iterable[str], chunk: int = 1, device: str = "cpu") -> list[System]:
+    """The systems of several texts, in their order and under names of their own.
+
+    Raises:
+        StreamsepError: a text that is none of the above.
+    """
+    systems: list[System] = []
+    for text in texts:
+        head, equals, rest = text.partition("=")
+        named = bool(equals) and not any(sign in head for sign in ":/\\")
+        found = _parse(rest if named else text)
+        if named:
+            several = len(found) > 1
+            found = [replace(s, name=f"{head} {_seconds(s.lookahead)}" if several else head) for s in found]
+        systems += [replace(system, chunk=chunk, device=device) for system in found]
+    return _distinct(systems)
+
+
+def _parse(text: str) -> list[System]:
+    way, _, what = text.strip().partition(":")
+    if way in BASELINES and not what:
+        return [System(way, way)]
+    if way in ORACLES:
+        size, hop = _stft(what, text)
+        return [System(way if not what else f"{way} {size}/{hop}", way, stft=(size, hop))]
+    if way == "sliding":
+        model, _, times = what.rpartition("@")
+        if not model:
+            raise StreamsepError(f"{text!r} has no look-ahead; write sliding:MODEL@500ms or several after commas")
+        looks = [_time(each, text) for each in times.split(",")]
+        return [System(f"sliding {short_name(model)} {_seconds(look)}", way, model, look) for look in looks]
+    if way in ("stream", "pass", "offline", "stems") and what:
+        return [System(f"{way} {short_name(what)}", way, what)]
+    if not text.strip() or (what and way in (*MODEL_WAYS, "stems", *BASELINES)) or way in (*MODEL_WAYS, "stems"):
+        raise StreamsepError(f"{text!r} is no system; examples are stream:live-23-small, irm and stems:FOLDER")
+    return [System(short_name(text), "model", text)]
+
+
+def _stft(what: str, text: str) -> tuple[int, int]:
+    size, slash, hop = what.partition("/")
+    try:
+        sizes = (int(size or 4096), int(hop) if slash else int(size or 4096) // 4)
+    except ValueError:
+        sizes = (0, 0)
+    if sizes[0] < 16 or sizes[0] % 2 or not 0 < sizes[1] <= sizes[0] // 2:
+        raise StreamsepError(
+            f"{text!r} has no usable STFT; write irm:4096/1024, an even size and a hop of half or less"
+        )
+    return sizes
+
+
+def _time(each: str, text: str) -> float:
+    number, scale = each.strip().lower(), 1.0
+    if number.endswith("ms"):
+        number, scale = number[:-2], 1e-3
+    elif number.endswith("s"):
+        number = number[:-1]
+    try:
+        seconds = scale * float(number)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 3600:
+        raise StreamsepError(f"{each!r} in {text!r} is not a time such as 500ms or 1s")
+    return seconds
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{1000 * value:g} ms" if value < 1 else f"{value:g} s"
+
+
+def short_name(path: str) -> str:
+    """A model's or folder's name; with its folder, for a checkpoint called `last` says little alone."""
+    parts = Path(path)
+    if len(parts.parts) < 2:
+        return parts.name or path
+    return str(
+        Path(parts.parent.name) / (parts.stem if parts.suffix in (".safetensors", ".th", ".yaml") else parts.name)
+    )
+
+
+def _distinct(systems: list[System]) -> list[System]:
+    seen: dict[str, int] = {}
+    out = []
+    for system in systems:
+        count = seen[system.name] = seen.get(system.name, 0) + 1
+        out.append(system if count == 1 else replace(system, name=f"{system.name} ({count})"))
+    return out
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of a system before it runs.
+
+    Attributes:
+        system: with `model` resolved to stream or offline.
+        latency: declared algorithmic latency in samples; None of one that needs the whole song or no model.
+        hop: of a stream, in samples.
+        sources: the model's stems; empty without a model.
+        rate: the model's; None without a model.
+    """
+
+    system: System
+    latency: int | None = None
+    hop: int | None = None
+    sources: tuple[str, ...] = ()
+    rate: int | None = None
+
+
+def look_at(system: System) -> Look:
+    """Load a system's model to see that it is there, and what it is.
+
+    Raises:
+        StreamsepError: no such model or folder, or a model of another kind.
+    """
+    if system.way == "stems" and not Path(system.what).is_dir():
+        raise StreamsepError(f"there is no folder {system.what}; correct the system {system.name!r}")
+    if system.way not in (*MODEL_WAYS, "model"):
+        return Look(system)
+    model = load(system)
+    streams = hasattr(model, "step")
+    if system.way == "model":
+        system = replace(system, way="stream" if streams else "offline")
+    facts = tuple(model.sources), int(model.sample_rate)
+    if system.way not in ("stream", "sliding"):
+        return Look(system, None, None, *facts)
+    return Look(system, int(model.latency + model.hop), int(model.hop), *facts)
+
+
+def load(system: System) -> Any:
+    """The model of a system, ready to run.
+
+    Raises:
+        StreamsepError: it cannot be loaded, or is of another kind than the system's way needs.
+    """
+    if system.way == "sliding":
+        from streamsep.models.load import load_separator
+
+        return load_separator(system.what, lookahead=system.lookahead, device=system.device)
+    from streamsep.models import registry
+    from streamsep.models.separator import Separator
+
+    model: Any = registry.load_model(system.what, device=system.device)
+    if system.way != "model" and isinstance(model, Separator) == (system.way == "offline"):
+        kind, flag = ("a streaming", "offline") if system.way == "offline" else ("an offline", "model")
+        raise StreamsepError(f"{system.what} is {kind} model; choose another --{flag}")
+    return model
+
+
+def common_ground(looks: Sequence[Look], default: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """(stems, rate) on which the systems are compared: those of the first model.
+
+    A later model may have more stems; they count as part of `other`.
+
+    Raises:
+        StreamsepError: models that do not agree.
+    """
+    models = [look for look in looks if look.rate is not None]
+    if not models:
+        return default, 44100
+    first = models[0]
+    for look in models[1:]:
+        if look.rate != first.rate or not set(first.sources) <= set(look.sources):
+            raise StreamsepError(
+                f"{look.system.what} gives {', '.join(look.sources)} at {look.rate} Hz and {first.system.what} "
+                f"{', '.join(first.sources)} at {first.rate} Hz; choose models that agree"
+            )
+    return first.sources, int(first.rate or 44100)
+
+
+def fingerprint(facts: Any) -> str:
+    """A short text that changes when the facts do."""
+    import hashlib
+
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

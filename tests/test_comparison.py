@@ -1,0 +1,247 @@
+"""A comparison over many songs: continued after a kill, with failures listed, and faults shown for what they are."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.signal import butter, sosfilt
+
+from streamsep.cli import main
+from streamsep.evaluation import apart, comparison
+from streamsep.evaluation.comparison import Plan, compare, slug
+from streamsep.evaluation.jobs import read_result
+from streamsep.evaluation.material import Wanted
+from streamsep.evaluation.measures import song as song_measures
+from streamsep.evaluation.songs import SongFiles, songs_in
+from streamsep.evaluation.systems import look_at, parse_systems
+from streamsep.files import write_audio
+
+ROOT = Path(__file__).parents[1]
+STEMS = ("drums", "bass", "other", "vocals")
+TIMES = ("real_time_factor",)  # columns that no two runs share
+
+
+def write_song(folder: Path, rng: np.random.Generator, frames: int = 9000, stems: int = 2) -> Path:
+    for name in STEMS[:stems]:
+        write_audio(folder / f"{name}.wav", (0.1 * rng.standard_normal((2, frames))).astype(np.float32), 44100)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path, rng: np.random.Generator) -> Path:
+    for index in range(3):
+        write_song(tmp_path / "data" / f"song {index}", rng)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is done, and where: jobs run in this process, with short filters."""
+    done: list[str] = []
+
+    def run(work: Callable[..., Any], *arguments: Any, name: str = "") -> Any:
+        done.append(f"{work.__name__}: {name}")
+        return work(*arguments)
+
+    monkeypatch.setattr(apart, "run_apart", run)
+    monkeypatch.setattr(song_measures, "bss_frames", partial(song_measures.bss_frames, taps=8))
+    return done
+
+
+def plan(data: Path, *systems: str, **changes: Any) -> Plan:
+    looks = [look_at(system) for system in parse_systems(systems)]
+    given = {"wanted": Wanted(STEMS, 44100), "listen": 0, **changes}
+    return Plan(data.parent / "out", looks, songs_in(data, STEMS), **given)
+
+
+def test_a_finished_run_has_nothing_left_to_do(data: Path, calls: list[str]) -> None:
+    first = compare(plan(data, "mixture", "irm"))
+    assert len(calls) == 3 * (1 + 2 + 1) and first.failures == []
+    assert [song["name"] for song in first.songs] == ["song 0", "song 1", "song 2"]
+    assert not (data.parent / "out" / "work").exists()
+    calls.clear()
+    assert compare(plan(data, "mixture", "irm")) == first and calls == []
+
+
+def test_only_what_changed_is_done_anew(data: Path, calls: list[str], rng: np.random.Generator) -> None:
+    compare(plan(data, "mixture", "irm"))
+    calls.clear()
+    write_song(data / "song 1", rng, 9001)
+    compare(plan(data, "mixture", "irm"))
+    assert calls == ["prepare_song: song 1", "run_system: mixture on song 1", "run_system: irm on song 1",
+                     "finish_song: song 1"]  # fmt: skip
+    calls.clear()
+    compare(plan(data, "mixture", "irm", wanted=Wanted(STEMS, 44100, seconds=0.1)))
+    assert len(calls) == 12
+
+
+def test_what_was_done_before_a_kill_is_kept(data: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = apart.run_apart
+
+    def die(work: Callable[..., Any], *arguments: Any, name: str = "") -> Any:
+        if name == "irm on song 1":
+            raise KeyboardInterrupt
+        return run(work, *arguments, name=name)
+
+    monkeypatch.setattr(apart, "run_apart", die)
+    with pytest.raises(KeyboardInterrupt):
+        compare(plan(data, "mixture", "irm"))
+    calls.clear()
+    monkeypatch.setattr(apart, "run_apart", run)
+    outcome = compare(plan(data, "mixture", "irm"))
+    assert calls[:3] == ["prepare_song: song 1", "run_system: irm on song 1", "finish_song: song 1"]
+    assert len(calls) == 3 + 4 and len(outcome.songs) == 3
+
+
+def test_a_song_that_fails_is_listed_and_the_others_are_done(data: Path, calls: list[str]) -> None:
+    (data / "song 1" / "bass.wav").write_bytes(b"no sound")
+    outcome = compare(plan(data, "mixture"))
+    assert [song["name"] for song in outcome.songs] == ["song 0", "song 2"]
+    (failure,) = outcome.failures
+    assert (failure.song, failure.system) == ("song 1", None) and "bass.wav is not a sound file" in failure.reason
+
+
+def test_a_bug_on_one_song_is_listed(data: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = apart.run_apart
+
+    def stumble(work: Callable[..., Any], *arguments: Any, name: str = "") -> Any:
+        if name == "mixture on song 2":
+            raise ZeroDivisionError("by nothing")
+        return run(work, *arguments, name=name)
+
+    monkeypatch.setattr(apart, "run_apart", stumble)
+    outcome = compare(plan(data, "mixture", "silence"))
+    assert [(f.song, f.system, f.reason) for f in outcome.failures] == [
+        ("song 2", "mixture", "ZeroDivisionError: by nothing")
+    ]
+    assert [len(song["results"]) for song in outcome.songs] == [2, 2, 1]
+
+
+def test_a_damaged_result_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "half.json").write_text('{"key": "abc", "ste')
+    (tmp_path / "other.json").write_text("[1]")
+    assert read_result(tmp_path / "half.json") == read_result(tmp_path / "other.json") == read_result(tmp_path) == {}
+
+
+def test_names_become_files() -> None:
+    assert slug("stream live-23-small") == "stream-live-23-small"
+    strange = [slug(name) for name in ("a/b", "a\\b", "../..", "曲", "x" * 200, "")]
+    assert len(set(strange)) == 6
+    assert all("/" not in name and len(name) < 80 and name.strip(".") for name in strange)
+
+
+def test_songs_of_one_name_are_kept_apart(data: Path, calls: list[str]) -> None:
+    songs = [*songs_in(data, STEMS), SongFiles("song 0", None, songs_in(data, STEMS)[1].stems)]
+    outcome = compare(Plan(data.parent / "out", [look_at(s) for s in parse_systems(["mixture"])], songs,
+                           Wanted(STEMS, 44100), listen=0))  # fmt: skip
+    assert [song["name"] for song in outcome.songs] == ["song 0", "song 1", "song 2", "song 0 (2)"]
+    assert comparison.FORMAT == 1
+
+
+def test_evaluate_compares_into_a_folder(data: Path, calls: list[str]) -> None:
+    out = data.parent / "evaluated"
+    flags = ["evaluate", "--data", str(data), "--songs", "song 2,song 0", "--no-report", "-o", str(out), "-s", "irm"]
+    assert main(flags) == 0
+    facts = json.loads((out / "compare.json").read_text(encoding="utf-8"))
+    assert [song["name"] for song in facts["songs"]] == ["song 2", "song 0"]
+    assert facts["systems"]["irm"]["songs"] == 2
+
+
+def test_evaluate_without_a_folder_takes_no_systems(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--data", str(data), "-s", "irm"]) == 1
+    assert "add --out DIR" in capsys.readouterr().err
+    assert main(["evaluate", "--data", str(data), "--songs", "nobody", "-s", "irm", "-o", str(data / "x")]) == 1
+    assert "no song 'nobody'" in capsys.readouterr().err
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return [{key: value for key, value in row.items() if key not in TIMES} for row in csv.DictReader(file)]
+
+
+@pytest.mark.slow
+def test_killed_twice_and_continued_is_unbroken(tmp_path: Path, rng: np.random.Generator) -> None:
+    for index in range(50):
+        write_song(tmp_path / "data" / f"{index:02}", rng, 6000 + 100 * index, stems=1 + (index % 10 == 0))
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "tools/compare_streaming_offline.py", "--data", str(tmp_path / "data"), "-j", "2"]
+        command += ["--no-report", "-o", str(out), "-s", "silence", "-s", "irm:1024"]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def results(out: Path) -> int:
+        return len(list(out.glob("songs/*/*.json")))
+
+    broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
+    for least in (20, 70):
+        run = start(broken)
+        while results(broken) < least:
+            assert run.poll() is None, run.stderr and run.stderr.read()
+            time.sleep(0.02)
+        os.kill(run.pid, signal.SIGKILL)
+        run.communicate()
+        assert least <= results(broken) < 140
+        assert not (broken / "compare.csv").exists()
+    for out in (broken, unbroken):
+        run = start(out)
+        _, error = run.communicate(timeout=300)
+        assert run.returncode == 0, error
+    rows = table(unbroken / "compare.csv")
+    assert table(broken / "compare.csv") == rows and len(rows) == 50 * 2 * 4
+    assert not (broken / "work").exists()
+
+
+def test_planted_faults_are_shown_for_what_they_are(
+    tmp_path: Path, rng: np.random.Generator, calls: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    song = tmp_path / "data" / "song"
+    truth = {name: sounding(rng, 7.0) for name in STEMS}
+    kept = np.arange(len(truth["drums"][0])) % 512 != 511
+    clipped = truth["vocals"].clip(-0.3 * np.abs(truth["vocals"]).max(), 0.3 * np.abs(truth["vocals"]).max())
+    plants = {
+        "dropped": {**truth, "drums": truth["drums"][:, kept]},
+        "late": {**truth, "bass": np.pad(truth["bass"], ((0, 0), (132, 0)))},
+        "swapped": {**truth, "other": truth["vocals"], "vocals": truth["other"]},
+        "clipped": {**truth, "vocals": clipped},
+        "sound": truth,
+    }
+    for name, samples in truth.items():
+        write_audio(song / f"{name}.wav", samples, 44100)
+    for plant, stems in plants.items():
+        for name, samples in stems.items():
+            write_audio(tmp_path / plant / f"{name}.wav", samples, 44100)
+    flags = [flag for plant in plants for flag in ("-s", f"{plant}=stems:{tmp_path / plant}")]
+    assert main(["evaluate", "--data", str(song.parent), "-o", str(tmp_path / "out"), "--no-report", *flags]) == 0
+    facts = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
+    results = facts["songs"][0]["results"]
+    found = {plant: {(w["stem"], w["kind"]): w["text"] for w in results[plant]["warnings"]} for plant in plants}
+    assert set(found["dropped"]) == {("drums", "drift"), ("drums", "seam")}
+    assert "one sample of every 512 is missing" in found["dropped"]["drums", "drift"]
+    assert "a seam every 511 samples" in found["dropped"]["drums", "seam"]
+    assert found["late"] == {("bass", "delay"): "bass is 3.0 ms late (132 samples)"}
+    assert set(found["swapped"]) == {("other", "swap"), ("vocals", "swap")}
+    assert "other and vocals are swapped" in found["swapped"]["other", "swap"]
+    assert set(found["clipped"]) == {("vocals", "clipped")}
+    assert found["sound"] == {}
+    assert "other and vocals are swapped" in capsys.readouterr().out
+
+
+def sounding(rng: np.random.Generator, seconds: float) -> np.ndarray:
+    """Noise of low frequencies that swells and sinks, `[2, T]`, unlike any other drawn from here."""
+    count = round(seconds * 44100)
+    noise = rng.standard_normal((1, count + 499)) + 0.4 * rng.standard_normal((2, count + 499))
+    smooth = np.cumsum(sosfilt(butter(4, 3000, output="sos", fs=44100), noise)[:, 450:], axis=1)
+    slow = 1.2 + np.sin(2 * np.pi * rng.uniform(0.5, 2) * np.arange(count) / 44100)
+    return (0.01 * (smooth[:, 49:] - smooth[:, :-49]) * slow).astype(np.float32)
