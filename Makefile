@@ -13,7 +13,7 @@ EXAMPLE := examples/lithium
 ROOT_ON_DEBIAN := $(shell [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint clean ffmpeg audio
+.PHONY: help demo test check lint clean ffmpeg audio browser
 .DELETE_ON_ERROR:
 
 help:
@@ -22,8 +22,9 @@ help:
 demo: $(VENV)/.streamsep
 	$(BIN)/streamsep stream $(EXAMPLE)/mix.ogg -o demo --stems $(EXAMPLE)
 
-test: lint ffmpeg audio
-	STREAMSEP_REQUIRE_REFERENCE=1 STREAMSEP_REQUIRE_AUDIO=$(ROOT_ON_DEBIAN) $(BIN)/python -m pytest -n auto
+test: lint ffmpeg audio browser
+	STREAMSEP_REQUIRE_REFERENCE=1 STREAMSEP_REQUIRE_AUDIO=$(ROOT_ON_DEBIAN) STREAMSEP_REQUIRE_BROWSER=$(ROOT_ON_DEBIAN) \
+	  $(BIN)/python -m pytest -n auto
 
 check: lint
 	STREAMSEP_REQUIRE_REFERENCE=1 $(BIN)/python -m pytest -n auto -m "not slow and not gpu and not audio"
@@ -60,6 +61,10 @@ ffmpeg:
 audio:
 	@{ command -v jackd && ls /usr/lib/*/libportaudio.so.2; } >/dev/null 2>&1 || $(call system,libportaudio2 jackd2) \
 	  || echo "continuing without audio devices"
+
+# The comparison's page is looked at in a real browser.
+browser:
+	@command -v chromedriver >/dev/null || $(call system,chromium chromium-driver) || echo "continuing without a browser"
 
 # Installs Debian packages as root, or names the command; fails unless it was installed.
 system = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \

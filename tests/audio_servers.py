@@ -99,12 +99,14 @@ class JackServer:
     A killed server leaves its place in JACK's registry of eight taken, until one of the same name has ended in order.
     """
 
-    def __init__(self, rate: int = 44100, period: int = 256, inputs: int = 2, outputs: int = 8) -> None:
+    def __init__(
+        self, rate: int = 44100, period: int = 256, inputs: int = 2, outputs: int = 8, realtime: bool = False
+    ) -> None:
         require_jack()
         self.name = f"streamsep-test-{os.getpid()}-{next(_numbers)}"
         self.environment = {"JACK_DEFAULT_SERVER": self.name, "JACK_NO_START_SERVER": "1"}
         driver = ("-d", "dummy", "-r", str(rate), "-p", str(period), "-C", str(inputs), "-P", str(outputs))
-        self._command = ("jackd", "-n", self.name, "-r", *driver)
+        self._command = ("jackd", "-n", self.name, *(("-R", "-P", "70") if realtime else ("-r",)), *driver)
         self._process: subprocess.Popen[bytes] | None = None
         self._untidy = False
 

@@ -204,13 +204,14 @@ def test_silence_in_silence_out() -> None:
 
 @pytest.mark.slow
 def test_twenty_thousand_steps_change_nothing() -> None:
-    """Error against the full pass, state and memory after 20,000 steps are what they were at the start.
+    """Error against the full pass, state and memory after 20,000 steps are what they were early on.
 
     Three streams in one batch: a young one, one ten million frames old, and one that passes the wrap of the table.
     """
     thin = BranchConfig((8,), (16,), dconv_depth=1, decoder_dconv=False, encoder_rewrite=False)
     config = replace(tiny_config(), waveform=thin, spectrogram=replace(thin, strides=(8,)))
-    config = replace(config, transformer=replace(config.transformer, layers=1))
+    # A level that forgets soon: rounding in one that remembers for thousands of steps would look like ageing.
+    config = replace(config, transformer=replace(config.transformer, layers=1), level_seconds=0.05)
     model, steps = wake(CausalHTDemucs(config)), 20_000
     x = case_of(model, steps).make(3, steps)
     with torch.inference_mode():
@@ -225,8 +226,8 @@ def test_twenty_thousand_steps_change_nothing() -> None:
     assert describe(state) == shapes
     error, scale = torch.stack(errors, -1), float(whole.abs().max())
     assert error.max() <= 1e-5 * scale
-    early, late = error[:, :1000].amax(-1), error[:, -1000:].amax(-1)
-    assert (late <= (2 * early).clamp_min(1e-6 * scale)).all()
+    early, late = error[:, 3000:6000].mean(-1), error[:, -3000:].mean(-1)
+    assert (late <= 1.25 * early).all()
     assert sizes[1] - sizes[0] < 4096  # KiB: less than a quarter of a KiB a step
 
 

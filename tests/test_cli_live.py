@@ -23,6 +23,7 @@ from streamsep.engine.host import SeparatorInfo
 from streamsep.errors import StreamsepError
 from streamsep.files import read_audio
 from tests.engine_toys import NAMES, SHARES, Audio, DelaySplit, noise
+from tests.sliding_toys import Shares
 
 ROOT = Path(__file__).parent.parent
 # Of the toy on blocks of one hop: a block of queue, the fade, the model.
@@ -288,9 +289,18 @@ def test_a_sound_card_gets_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -
     assert opened == [expected, jack, DeviceConfig(output="studio", block=64)]
 
 
-def test_an_offline_model_is_refused() -> None:
-    with pytest.raises(StreamsepError, match="htdemucs is an offline model; choose a streaming --model"):
+def test_an_offline_model_needs_a_look_ahead() -> None:
+    with pytest.raises(StreamsepError, match=r"htdemucs is an offline model, .* add --lookahead 500ms"):
         ModelChoice("htdemucs").wrap(torch.nn.Linear(2, 2))
+
+
+def test_an_offline_model_streams_behind_a_window() -> None:
+    model = Shares()
+    choice = ModelChoice("mine", "cpu", "eager", 256, lookahead=0.1, window=0.5, hop=0.05)
+    separator = choice.wrap(model).separator
+    assert (separator.latency, separator.hop) == (4410, 2205)
+    with pytest.raises(StreamsepError, match="--lookahead is for offline models"):
+        ModelChoice("toy", "cpu", lookahead=0.1).wrap(DelaySplit(hop=64))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """`streamsep live` from end to end on sound devices without hardware: every sample, on every channel, where it belongs.
 
-The devices have no clock, or one that waits, and the callback waits for the worker: the process, the compiled callback and
-the shared memory are those of a stage.
+The devices have no clock, or one that waits, and the callback waits for the worker: the process, the compiled callback
+and the shared memory are those of a stage.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def test_the_mix_on_two_outputs(tmp_path: Path, model: str) -> None:
     flags = ["-n", model, "--mute", "vocals", "--gain", "bass=-6.0205999", "--output-gain", "-12.0411998"]
     played, report = play_files(tmp_path, mix, 2, 44100, flags)
     drums, bass, other, _ = separated(model, mix).reshape(4, 2, -1)
-    check(played, (drums + 0.5 * bass + other) / 4, report)
+    check(played, ((drums + 0.5 * bass + other) / 4).astype(np.float32), report)
 
 
 def through_resamplers(name: str, mix: Audio, rate: int, lag: int) -> Audio:
@@ -162,7 +162,7 @@ def through_resamplers(name: str, mix: Audio, rate: int, lag: int) -> Audio:
     down.push(mix)
     core = down.pull_all()
     model_lag = load_model(name).latency
-    stems = delayed(separated(name, core), lag, core.shape[1])  # type: ignore[arg-type]
+    stems = delayed(separated(name, core), lag, core.shape[1])
     assert isinstance(model_lag, int)
     first = lag - (plan.delay - half) * Fraction(44100, rate)
     up = Resampler.between(44100, rate, 8, stems.shape[1], first)

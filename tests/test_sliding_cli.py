@@ -185,7 +185,7 @@ def test_long_steps_are_measured_less_often(
         asked.append(steps)
         raise StreamsepError("that will do")
 
-    monkeypatch.setattr("streamsep.engine.stream.measure_step", measure)
+    monkeypatch.setattr("streamsep.engine.thread_host.measure_step", measure)
     path = song.parent / "long.safetensors"
     save_checkpoint(small_offline(segment=2.0), path, {})
     flags = ["--lookahead", "20ms", "--window", "2.0", "--hop", hop, "--realtime"]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from streamsep.cli.live_config import LiveConfig
 from streamsep.cli.live_device import BLOCK
 from streamsep.cli.options import pick_device
-from streamsep.errors import StreamsepError
 
 if TYPE_CHECKING:
     from streamsep.engine.backends.base import AudioBackend
@@ -35,6 +34,7 @@ class ModelChoice:
         executor: as `make_executor` knows it.
         block: most frames of a block of the audio device.
         rate: of the audio device, in Hz.
+        lookahead, window, hop: of an offline model, in seconds; see `load_separator`.
     """
 
     model: str | None = None
@@ -42,31 +42,33 @@ class ModelChoice:
     executor: str = "auto"
     block: int = 256
     rate: int = 44100
+    lookahead: float | None = None
+    window: float | None = None
+    hop: float | None = None
 
     def __call__(self) -> Executor:
         """Load the model and make what runs its steps.
 
         Raises:
-            StreamsepError: no such model, an offline model, no such device, or no such executor.
+            StreamsepError: no such model, an offline one without a look-ahead, no such device, or no such executor.
         """
         from streamsep.models.registry import default_model, load_model
 
-        return self.wrap(load_model(self.model or default_model("stream"), device=pick_device(self.device)))
+        name = self.model or default_model("stream" if self.lookahead is None else "offline")
+        return self.wrap(load_model(name, device=pick_device(self.device)))
 
     def wrap(self, model: Any) -> Executor:
         """What runs the steps of `model`, which is on the right device already.
 
         Raises:
-            StreamsepError: an offline model, no such device, or no such executor.
+            StreamsepError: as `as_separator` and `make_executor`.
         """
         from streamsep.engine.executor import make_executor
-        from streamsep.models.separator import Separator
+        from streamsep.models.load import as_separator
 
-        if not isinstance(model, Separator):
-            cure = "choose a streaming --model; streamsep models list shows the latency of those"
-            raise StreamsepError(f"{self.model} is an offline model; {cure}")
-        chunk = math.ceil(self.block * model.sample_rate / (self.rate * model.hop))
-        return make_executor(self.executor, model, device=pick_device(self.device), max_chunk=chunk)
+        separator = as_separator(model, str(self.model), lookahead=self.lookahead, window=self.window, hop=self.hop)
+        chunk = math.ceil(self.block * separator.sample_rate / (self.rate * separator.hop))
+        return make_executor(self.executor, separator, device=pick_device(self.device), max_chunk=chunk)
 
 
 def make_host(factory: Callable[[], Executor], worker: str, measure: int) -> Host:

@@ -42,8 +42,9 @@ def _serve(factory: Callable[[], Executor], pipe: Connection, bell: Doorbell, me
     executor = factory()
     if executor.batch != 1:
         raise StreamsepError(f"a stream is one row of audio, this executor has {executor.batch}; use batch=1")
-    raise_priority()
     pipe.send(("ready", describe(executor, measure)))
+    # Not before the measurement: Linux takes the processor away from whoever uses it for a second at such a priority.
+    raise_priority()
     with inference_thread():
         while (order := pipe.recv()) is not None:
             pipe.send(("idle", _work(executor, bell, pipe, *order)))
