@@ -24,7 +24,7 @@ demo: $(VENV)/.streamsep
 
 test: lint ffmpeg audio browser
 	STREAMSEP_REQUIRE_REFERENCE=1 STREAMSEP_REQUIRE_AUDIO=$(ROOT_ON_DEBIAN) STREAMSEP_REQUIRE_BROWSER=$(ROOT_ON_DEBIAN) \
-	  $(BIN)/python -m pytest -n auto
+	  $(BIN)/python -m pytest -n auto --durations 15
 
 check: lint
 	STREAMSEP_REQUIRE_REFERENCE=1 $(BIN)/python -m pytest -n auto -m "not slow and not gpu and not audio"

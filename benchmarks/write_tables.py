@@ -9,6 +9,7 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
     streamsep stream examples/lithium/mix.ogg --stems examples/lithium --json benchmarks/results/live.json
     the same with --realtime --json benchmarks/results/realtime.json
     python benchmarks/steps.py --json benchmarks/results/steps.json
+    python benchmarks/soak.py --compare 60 --json benchmarks/results/soak.json
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from streamsep.engine.timing import budget, queue_blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -79,20 +82,64 @@ def realtime(result: dict[str, Any]) -> str:
     )
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "quality": quality,
-    "live": live,
-    "realtime": realtime,
-    "steps": steps,
+def soak(result: dict[str, Any]) -> str:
+    """A row a way of running on a real-time device, the longest run first."""
+    heads = ["callback", "worker", "busy interface", "s", "hops", "late", "excused", "fades", "xruns"]
+    heads += ["p50 ms", "p99 ms", "p99.9 ms", "memory MB, first and last"]
+    rows = [
+        [r["callback"], r["worker"], "yes" if r["busy"] else "no", f"{r['seconds']:.0f}"]
+        + [str(r[key]) for key in ("hops", "late", "excused", "fades", "xruns")]
+        + [f"{r[key]:.2f}" for key in ("p50_ms", "p99_ms", "p999_ms")]
+        + [f"{r['memory_first_mb']:.0f}, {r['memory_last_mb']:.0f}"]
+        for r in result["rows"]
+    ]
+    first = result["rows"][0]
+    words = (
+        f"In the first run: a queue of {first['queue']} blocks, {first['total_ms']:.1f} ms from input to output; "
+        f"results were {first['waiting_first']} frames ahead of the device in its first tenth and "
+        f"{first['waiting_last']} in its last, so the delay did not grow; the control woke up to "
+        f"{first['control_longest_ms']:.1f} ms late. Memory is that of all processes."
+    )
+    return table(heads, rows) + "\n\n" + words
+
+
+def stage(result: dict[str, Any]) -> str:
+    """The measured sum of delays, and those that follow for other blocks and models with three blocks in the device."""
+    first = result["rows"][0]
+    heads = ["block", "model", "collecting hops", "queue", "fade", "device", "sum, ms", ""]
+    rows = [_stage(256, 512, first["queue"], "measured delays of the run below")]
+    slow = 1.5 * first["p99_ms"] / 1000
+    for block in (64, 128, 512):
+        rows.append(_stage(block, 512, queue_blocks(slow, 512, block, 44100), "computed: the same CPU"))
+    for hop in (128, 256, 512):
+        rows.append(_stage(hop, hop, 1, "computed: a GPU whose step ends within a block"))
+    return table(heads, rows)
+
+
+def _stage(block: int, hop: int, queue: int, words: str) -> list[str]:
+    declared = budget(
+        sample_rate=44100, hop=hop, model=hop, block=block, max_block=block, queue=queue, fade=64, device=3 * block
+    )
+    terms = (declared.model, declared.blocking, declared.queue, declared.fade, declared.device, declared.total)
+    return [str(block), *(f"{declared.milliseconds(frames):.1f}" for frames in terms), words]
+
+
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "quality": ("quality", quality),
+    "live": ("live", live),
+    "realtime": ("realtime", realtime),
+    "steps": ("steps", steps),
+    "soak": ("soak", soak),
+    "stage": ("soak", stage),
 }
 
 
 def fill(text: str) -> str:
     """The page with every marked table written anew."""
-    for name, make in TABLES.items():
+    for name, (source, make) in TABLES.items():
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if marked.search(text):
-            body = make(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+            body = make(json.loads((RESULTS / f"{source}.json").read_text(encoding="utf-8")))
             text = marked.sub(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)  # type: ignore[misc]
     return text
 
