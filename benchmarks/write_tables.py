@@ -84,10 +84,10 @@ def realtime(result: dict[str, Any]) -> str:
 
 def soak(result: dict[str, Any]) -> str:
     """A row a way of running on a real-time device, the longest run first."""
-    heads = ["callback", "worker", "busy interface", "s", "hops", "late", "excused", "fades", "xruns"]
+    heads = ["callback", "worker", "busy interface", "queue", "s", "hops", "late", "excused", "fades", "xruns"]
     heads += ["p50 ms", "p99 ms", "p99.9 ms", "memory MB, first and last"]
     rows = [
-        [r["callback"], r["worker"], "yes" if r["busy"] else "no", f"{r['seconds']:.0f}"]
+        [r["callback"], r["worker"], "yes" if r["busy"] else "no", str(r["queue"]), f"{r['seconds']:.0f}"]
         + [str(r[key]) for key in ("hops", "late", "excused", "fades", "xruns")]
         + [f"{r[key]:.2f}" for key in ("p50_ms", "p99_ms", "p999_ms")]
         + [f"{r['memory_first_mb']:.0f}, {r['memory_last_mb']:.0f}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.audio
 @pytest.mark.slow
-def test_a_minute_in_real_time(tmp_path: Path, record_property: pytest.RecordProperty) -> None:
+def test_a_minute_in_real_time(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     require_jack()
     figures = tmp_path / "soak.json"
     command = [sys.executable, "benchmarks/soak.py", "--seconds", "60", "--json", str(figures)]

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from streamsep.cli.live_device import PipeForm, open_device
     from streamsep.cli.live_display import make_display
     from streamsep.cli.live_loop import play
-    from streamsep.cli.live_model import ModelChoice, make_host, steps_to_measure
+    from streamsep.cli.live_model import ModelChoice, make_host, start_compiling, steps_to_measure
     from streamsep.control.actions import Actions
 
     config, recording = settings(args), _recording(args)
@@ -50,8 +50,13 @@ def run(args: argparse.Namespace) -> int:
         config.model, args.device, config.executor, device.max_block, device.sample_rate, **sliding_options(args)
     )
     display.tell("loading the model ...")
+    compiling = start_compiling(device, args.callback)
     host = make_host(choice, args.worker, steps_to_measure(config, device))
     try:
+        if compiling.is_alive():
+            display.tell("compiling the audio callback, once on this machine ...")
+        while compiling.is_alive():
+            compiling.join(0.1)
         stream = make_stream(host, device, config, args)
         actions = Actions(stream, host.info.sources, recording)
         display.tell(describe(stream))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from streamsep.cli.live_config import LiveConfig
@@ -83,6 +85,20 @@ def make_host(factory: Callable[[], Executor], worker: str, measure: int) -> Hos
     from streamsep.engine.thread_host import ThreadHost
 
     return ThreadHost(factory(), measure)
+
+
+def start_compiling(device: AudioBackend, callback: str) -> threading.Thread:
+    """A thread that compiles the audio callback, where the device takes one, while the model loads."""
+    wanted = device.takes_compiled and callback != "python" and find_spec("numba") is not None
+
+    def compile_it() -> None:
+        from streamsep.engine.compiled_process import prepare
+
+        prepare()
+
+    thread = threading.Thread(target=compile_it if wanted else None, name="streamsep-compiler", daemon=True)
+    thread.start()
+    return thread
 
 
 def steps_to_measure(config: LiveConfig, device: AudioBackend) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 
 from streamsep.engine.backends.base import CompiledProcess
 from streamsep.engine.compiled_callback import CallbackState, Whole, compiled_handle, handle
+from streamsep.engine.compiled_callback import make_state as make_core_state
 from streamsep.engine.compiled_edge import capture, compiled_edge, enter, leave
 from streamsep.engine.compiling import (
     array_views,
@@ -27,9 +28,11 @@ from streamsep.engine.compiling import (
 )
 from streamsep.engine.edge_plan import EdgePlan
 from streamsep.engine.edge_state import EdgeState
+from streamsep.engine.edge_state import make_state as make_edge_state
 from streamsep.engine.fence import compiled_fence, fence
-from streamsep.engine.link import Counter
+from streamsep.engine.link import Counter, Link, LinkShape
 from streamsep.engine.ring import Audio
+from streamsep.engine.timing import budget
 
 _XRUN_FLAGS = 0b1111  # PortAudio: input underflow and overflow, output underflow and overflow
 CONTINUE, COMPLETE = 0, 1  # PortAudio's words
@@ -100,6 +103,18 @@ class CompiledCallbacks:
     def ended(self) -> bool:
         """Whether all frames that were wanted have been delivered."""
         return bool(self._own[LEFT] == 0)
+
+
+def prepare() -> None:
+    """Compile ahead what `CompiledCallbacks` takes: half a minute once on a machine, then a fraction of a second.
+
+    Raises:
+        ImportError: numba is missing.
+    """
+    link = Link(LinkShape(2, 2, 64, 64))
+    spend = budget(sample_rate=44100, hop=1, model=1, block=1, max_block=1, queue=1, fade=1, device=0)
+    plan = EdgePlan(44100, 44100, 44100, 2, ((1.0, 0.0), (0.0, 1.0)), 64)
+    CompiledCallbacks(make_core_state(link, spend, 64), make_edge_state(plan), Machine(plan, None, -1, 1, 0, False))
 
 
 def clock(own: Whole, slot: int) -> float:

@@ -120,10 +120,7 @@ class ProcessHost(Host):
             return
         self._closed = True
         self.end()
-        with contextlib.suppress(OSError):
-            self._pipe.send(None)
-        self._process.join(_PATIENCE)
-        self._end_process()
+        self._end_process()  # a model without work keeps nothing, so it need not be asked
         if not self._process.is_alive():
             self._process.close()
         self.bell.close()

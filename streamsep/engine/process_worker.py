@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 from collections.abc import Callable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def serve(factory: Callable[[], Executor], pipe: Connection, bell: Doorbell, measure: int) -> None:
-    """Load the model, say what it is, then do one job after another until None comes or the parent is gone.
+    """Load the model, say what it is, then do one job after another until the parent ends it or is gone.
 
     Says `("ready", SeparatorInfo)`, then for each job `("working", None)` and `("idle", error or None)`; or
     `("failed", sentence)`, and ends.
@@ -40,14 +41,16 @@ def _serve(factory: Callable[[], Executor], pipe: Connection, bell: Doorbell, me
     from streamsep.engine.thread_host import describe
 
     executor = factory()
+    gc.collect()
+    gc.freeze()  # what the libraries have made stays; going through all of it takes longer than a hop
     if executor.batch != 1:
         raise StreamsepError(f"a stream is one row of audio, this executor has {executor.batch}; use batch=1")
     pipe.send(("ready", describe(executor, measure)))
     # Not before the measurement: Linux takes the processor away from whoever uses it for a second at such a priority.
     raise_priority()
     with inference_thread():
-        while (order := pipe.recv()) is not None:
-            pipe.send(("idle", _work(executor, bell, pipe, *order)))
+        while True:
+            pipe.send(("idle", _work(executor, bell, pipe, *pipe.recv())))
 
 
 def _work(
