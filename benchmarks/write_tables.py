@@ -107,7 +107,7 @@ def stage(result: dict[str, Any]) -> str:
     """The measured sum of delays, and those that follow for other blocks and models with three blocks in the device."""
     first = result["rows"][0]
     heads = ["block", "model", "collecting hops", "queue", "fade", "device", "sum, ms", ""]
-    rows = [_stage(256, 512, first["queue"], "measured delays of the run below")]
+    rows = [_stage(256, 512, first["queue"], "the run below")]
     slow = 1.5 * first["p99_ms"] / 1000
     for block in (64, 128, 512):
         rows.append(_stage(block, 512, queue_blocks(slow, 512, block, 44100), "computed: the same CPU"))
