@@ -116,10 +116,10 @@ class FailsAt(DelaySplit):
         return super().step(mix, state)
 
 
-def test_an_executor_that_raises_is_replaced_by_a_fresh_one() -> None:
-    samples = programme(3.0)
+def failing(failures: set[int], samples: Audio) -> Stream:
+    """A stream in real time whose steps fail at `failures`; what is heard is checked."""
     device = FakeDevice(samples, clocking=Clocking(BLOCK, realtime=True))
-    host = ThreadHost(make_executor("eager", FailsAt({60}), max_chunk=4))
+    host = ThreadHost(make_executor("eager", FailsAt(failures), max_chunk=4))
     stream = Stream(host, device, StreamConfig(fade=FADE, queue=20, restart=True))
     stream.start()
     while not stream.wait(0.02):
@@ -127,6 +127,12 @@ def test_an_executor_that_raises_is_replaced_by_a_fresh_one() -> None:
     stream.close()
     host.close()
     check(stream, device.played, samples)
+    return stream
+
+
+def test_an_executor_that_raises_is_replaced_by_a_fresh_one() -> None:
+    samples = programme(3.0)
+    stream = failing({60}, samples)
     report = stream.report()
     assert (report.worker_restarts, report.fades, report.error) == (1, 1, None)
     assert "RuntimeError: boom" in stream.events()[0]
@@ -134,15 +140,7 @@ def test_an_executor_that_raises_is_replaced_by_a_fresh_one() -> None:
 
 def test_an_executor_that_always_raises_leaves_the_mix() -> None:
     samples = programme(2.0)
-    device = FakeDevice(samples, clocking=Clocking(BLOCK, realtime=True))
-    host = ThreadHost(make_executor("eager", FailsAt(set(range(60, 10**6))), max_chunk=4))
-    stream = Stream(host, device, StreamConfig(fade=FADE, queue=20, restart=True))
-    stream.start()
-    while not stream.wait(0.02):
-        pass
-    stream.close()
-    host.close()
-    check(stream, device.played, samples)
+    stream = failing(set(range(60, 10**6)), samples)
     assert 2 <= stream.report().worker_restarts <= 5  # the pauses grow
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +22,9 @@ from streamsep.errors import StreamsepError
 if TYPE_CHECKING:
     from streamsep.cli.scores import Score
     from streamsep.engine.backends.file import FileDevice
-    from streamsep.engine.host import SeparatorInfo
     from streamsep.engine.stream import Stream
     from streamsep.files import Codec, Samples
 
-# One part in five on top of the measured step times: a run is longer than a measurement.
-_MARGIN = 1.2
 _MEASURED = 5.0  # seconds of sound whose steps are measured, at most 200 of them
 _MAX_BLOCK = 65536
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} s of music [{elapsed}<{remaining}]"
@@ -165,6 +161,7 @@ def _codec(args: argparse.Namespace) -> Codec:
 
 
 def _make_stream(args: argparse.Namespace, model: Any, player: FileDevice) -> Stream:
+    from streamsep.cli.live_model import choose_queue
     from streamsep.engine.executor import make_executor
     from streamsep.engine.mixer import from_decibels
     from streamsep.engine.stream import Stream
@@ -174,28 +171,13 @@ def _make_stream(args: argparse.Namespace, model: Any, player: FileDevice) -> St
     check_queue(args.queue or 1, args.block, model.sample_rate)
     chunk = math.ceil(args.block / model.hop)
     executor = make_executor(args.executor, model, device=pick_device(args.device), max_chunk=chunk)
-    measured = args.realtime and not args.queue
     steps = max(10, min(200, round(_MEASURED * model.sample_rate / model.hop)))
-    host = ThreadHost(executor, measure=steps if measured else 0)
-    queue = measured_queue(host.info, args.block) if measured else args.queue or 1
+    host = ThreadHost(executor, measure=steps if args.realtime and not args.queue else 0)
+    queue = choose_queue(args.queue, host.info, player)
     stream = Stream(host, player, StreamConfig(queue=queue, on_overload=args.on_overload, output="stems"))
     for stem, level in args.gain:
         stream.set_gain(stem, from_decibels(level))
     return stream
-
-
-def measured_queue(info: SeparatorInfo, block: int) -> int:
-    """Blocks of `block` frames (at the model's rate) that the measured step times need; warns where none are enough."""
-    import numpy as np
-
-    from streamsep.engine.timing import queue_blocks
-
-    median, hop = float(np.median(info.step_times)), info.hop / info.sample_rate
-    if median > hop:
-        slow = f"a step takes {1000 * median:.1f} ms here and a hop lasts {1000 * hop:.1f} ms"
-        print(f"streamsep: warning: {slow}: much of the song will not be separated in time", file=sys.stderr)
-    seconds = _MARGIN * float(np.percentile(info.step_times, 99))
-    return queue_blocks(seconds, info.hop, block, info.sample_rate)
 
 
 def _play(stream: Stream, player: FileDevice) -> None:
