@@ -1,8 +1,6 @@
 """`python -m streamsep`: the same as the console script."""
 
-import sys
-
-from streamsep.cli import main
+from streamsep.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -9,12 +9,14 @@ import argparse
 import contextlib
 import importlib
 import io
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import NoReturn
 
 from streamsep import __version__
 from streamsep.errors import StreamsepError
@@ -30,6 +32,19 @@ def build_parser() -> argparse.ArgumentParser:
     for name in SUBCOMMANDS:
         importlib.import_module(f"streamsep.cli.{name}").add_parser(subparsers)
     return parser
+
+
+def program() -> NoReturn:
+    """`main` as a program of its own.
+
+    Once interrupted it ends at once: all has been tidied up, and the exit handlers of sound libraries take their time.
+    """
+    code = main()
+    if code in (130, 143) and not multiprocessing.active_children():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 class Terminated(KeyboardInterrupt):
