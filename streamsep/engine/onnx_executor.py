@@ -1,18 +1,27 @@
-"""Runs the step of a separator that offers a graph of itself (`graph_step`) without Python's overhead, on a CPU."""
+"""Runs the step of a separator that offers itself as an ONNX graph (`onnx_graph`) on a CPU, without Python's overhead."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from streamsep.errors import StreamsepError
+from streamsep.errors import StreamsepError, missing
 from streamsep.models.separator import Separator
+
+State = dict[str, Tensor]
+STATE, NEXT = "state.", "next."
 
 
 class OnnxExecutor:
     """One stream on one thread of ONNX Runtime; a chunk is stepped hop by hop.
+
+    Whatever the graph reads and writes is bound to memory that stays: states go to and fro between two places, and a
+    ring of keys and values is overwritten where it lies. Run it on a thread that flushes denormals: ONNX Runtime's own
+    setting would leak to every later thread.
 
     Raises:
         StreamsepError: more rows than one, another device than the CPU, no graph, or a missing package.
@@ -24,22 +33,88 @@ class OnnxExecutor:
     def __init__(self, separator: Separator, batch: int = 1, device: str = "cpu", max_chunk: int = 1) -> None:
         if batch != 1 or torch.device(device).type != "cpu":
             raise StreamsepError("the executor onnx runs one stream on the CPU; use --executor eager")
-        if not hasattr(separator, "graph_step"):
+        if not getattr(separator, "has_graph", False):
             raise StreamsepError("this model has no ONNX graph; use --executor eager")
         self.separator, self.batch, self.max_chunk = separator, batch, max_chunk
         self.device = torch.device(device)
-        self._step = separator.graph_step()
+        self._session = open_session(separator.onnx_graph())  # type: ignore[attr-defined]
+        self._bound: _Bound | None = None
 
-    def init_state(self) -> Any:
+    def init_state(self) -> State:
         """A fresh state for one row."""
-        return self.separator.init_state(1, 1)
+        kinds = {"tensor(float)": torch.float32, "tensor(int64)": torch.int64}
+        return {
+            node.name.removeprefix(STATE): torch.zeros(1, *node.shape, dtype=kinds[node.type])
+            for node in self._session.get_inputs()
+            if node.name.startswith(STATE)
+        }
 
     def fork(self) -> OnnxExecutor:
-        """Itself: all memory is in the state."""
-        return self
+        """One that shares the graph and binds memory of its own."""
+        twin = object.__new__(OnnxExecutor)
+        twin.__dict__.update(self.__dict__, _bound=None)
+        return twin
 
     @torch.inference_mode()
-    def __call__(self, mix: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """See `Executor`."""
-        sources, after = self._step(mix, state)
-        return sources, after
+    def __call__(self, mix: Tensor, state: State) -> tuple[Tensor, State]:
+        """See `Executor`; the state given is the memory of those that are returned from then on."""
+        if self._bound is None or state is not self._bound.present:
+            self._bound = _Bound(self._session, state, self.separator)
+        hop = self.separator.hop
+        if mix.shape[-1] == hop:
+            return self._bound.step(mix), self._bound.present
+        parts = [self._bound.step(part).clone() for part in mix.split(hop, -1)]
+        return torch.cat(parts, -1), self._bound.present
+
+
+def open_session(graph: bytes) -> Any:
+    """A session of ONNX Runtime on one thread.
+
+    Raises:
+        StreamsepError: onnxruntime is missing.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise missing("onnxruntime", "onnx") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = 1, 1
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+class _Bound:
+    """A session whose inputs and outputs are tied to memory: from `present` to the other state, and back.
+
+    Attributes:
+        present: the state that the next step reads.
+    """
+
+    def __init__(self, session: Any, state: State, separator: Separator) -> None:
+        self._session = session
+        in_place = session.get_modelmeta().custom_metadata_map["in_place"].removeprefix(NEXT)
+        other = {name: value if name.startswith(in_place) else torch.empty_like(value) for name, value in state.items()}
+        self._mix = torch.zeros(1, 2, separator.hop)
+        self._stems = torch.zeros(1, len(separator.sources), 2, separator.hop)
+        self.present, self._other = state, other
+        self._there, self._back = self._bind(state, other), self._bind(other, state)
+
+    def step(self, mix: Tensor) -> Tensor:
+        """One hop; the stems live until the next."""
+        self._mix.copy_(mix)
+        self._session.run_with_iobinding(self._there)
+        self._there, self._back = self._back, self._there
+        self.present, self._other = self._other, self.present
+        return self._stems
+
+    def _bind(self, before: State, after: State) -> Any:
+        binding = self._session.io_binding()
+        for name, value in {"mix": self._mix, **{STATE + key: value for key, value in before.items()}}.items():
+            binding.bind_input(name, "cpu", 0, *_memory(value))
+        for name, value in {"stems": self._stems, **{NEXT + key: value for key, value in after.items()}}.items():
+            binding.bind_output(name, "cpu", 0, *_memory(value))
+        return binding
+
+
+def _memory(value: Tensor) -> tuple[Any, tuple[int, ...], int]:
+    kind = np.int64 if value.dtype == torch.int64 else np.float32
+    return kind, tuple(value.shape[1:]), value.data_ptr()

@@ -26,7 +26,7 @@ class DConv(StreamingLayer):
 
     def __init__(self, channels: int, bins: int | None, depth: int, compress: int) -> None:
         super().__init__()
-        self.blocks = Modules[_Block](_Block(channels, bins, channels // compress, 2**i) for i in range(depth))
+        self.blocks = Modules[Block](Block(channels, bins, channels // compress, 2**i) for i in range(depth))
 
     def init_state(
         self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None
@@ -46,7 +46,9 @@ class DConv(StreamingLayer):
         return x, after
 
 
-class _Block(StreamingLayer):
+class Block(StreamingLayer):
+    """One residual block of a `DConv`."""
+
     def __init__(self, channels: int, bins: int | None, hidden: int, dilation: int) -> None:
         super().__init__()
         self.conv: CausalConv1d | CausalConv2d

@@ -18,15 +18,20 @@ class Rotary(nn.Module):
 
     Args:
         dim: of one head; half as many frequencies, from one turn in `shortest` frames down to one in `longest`.
+
+    Attributes:
+        turns: of each frequency in a period.
     """
 
+    turns: Tensor
     cosines: Tensor
     sines: Tensor
 
     def __init__(self, dim: int, shortest: float = 2 * math.pi, longest: float = 8192.0) -> None:
         super().__init__()
         turns = PERIOD / torch.logspace(math.log10(shortest), math.log10(longest), dim // 2, dtype=torch.float64)
-        angles = torch.arange(PERIOD)[:, None] * turns.round().long() % PERIOD * (2 * math.pi / PERIOD)
+        self.register_buffer("turns", turns.round().long(), persistent=False)
+        angles = torch.arange(PERIOD)[:, None] * self.turns % PERIOD * (2 * math.pi / PERIOD)
         self.register_buffer("cosines", angles.cos().float(), persistent=False)
         self.register_buffer("sines", angles.sin().float(), persistent=False)
 

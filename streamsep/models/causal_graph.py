@@ -1,219 +1,197 @@
-"""The networks of a causal model as one ONNX graph of one hop, and the step around it.
+"""One hop of a causal model as a complete ONNX graph: mix and state in, stems and state out.
 
-Level, transforms and overlap-add stay in PyTorch, whose FFT is quicker than any in ONNX; everything between
-them, some thousand small operations, runs without Python. The rings of keys and values are inputs that the
-graph only reads: it returns the hop's new keys and values, and the step writes them to their slots, for a
-graph that returned whole rings would copy them every hop.
+It is written node by node, not traced: a hop has one frame and one stream, and what is general in the modules (chunks,
+batches) would stay in a trace as hundreds of small copies. `docs/onnx.md` describes the interface.
 """
 
 from __future__ import annotations
 
-import io
-import warnings
-from typing import Any, NamedTuple
+import json
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
-from streamsep.errors import StreamsepError, missing
-from streamsep.layers.attention import Attention, Turn
-from streamsep.layers.ring import KV, Clock, Tick, advance, band, token_mask, write
-from streamsep.models.causal_bottleneck import Deep
-from streamsep.models.causal_htdemucs import CausalHTDemucs, CausalState, Heard
-from streamsep.models.causal_transformer import CrossDomainTransformer, TransformerState
-
-
-class Timing(NamedTuple):
-    """Where a hop stands: rotary tables of the queries that look ahead and of all others, and additive masks.
-
-    Masks are over the tokens in the ring, `[1, 1, 1, capacity * tokens]`, by look-ahead (first 0) and domain.
-    """
-
-    before: Turn
-    now: Turn
-    masks: tuple[tuple[Tensor, Tensor], ...]
+from streamsep import __version__
+from streamsep.errors import StreamsepError
+from streamsep.models import graph_spectrum
+from streamsep.models.causal_htdemucs import CausalHTDemucs
+from streamsep.models.causal_transformer import CrossDomainTransformer
+from streamsep.models.graph_attention import RING, TransformerNodes
+from streamsep.models.graph_nodes import GraphNodes, Value
+from streamsep.models.graph_unet import UNetNodes
 
 
-def timing(transformer: CrossDomainTransformer, clock: Clock) -> Timing:
-    """The tables for the hop that comes next, from what the ring holds before it."""
-    position = clock.position[:, None]
-    now = transformer.rotary(position)
-    before = transformer.rotary(position - transformer.lag) if transformer.lag else now
-    masks = []
-    for lookahead in sorted({0, transformer.lag}):
-        seen = band(position - lookahead, clock.held, transformer.context, lookahead)
-        hidden = torch.zeros(seen.shape).masked_fill_(~seen, float("-inf"))
-        masks.append(tuple(token_mask(hidden, 1, tokens) for tokens in transformer.tokens))
-    return Timing(before, now, tuple(masks))  # type: ignore[arg-type]
-
-
-class NetworkGraph(nn.Module):
-    """`CausalHTDemucs.network` for one hop of one stream, with flat tensors in and out, as an exporter wants it."""
-
-    def __init__(self, model: CausalHTDemucs, transformer: CrossDomainTransformer, state: CausalState) -> None:
-        super().__init__()
-        self.model, self.transformer, self.shape = model, transformer, remembered(state)
-
-    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        """The branches' answers, new states, and the new keys and values of each ring in turn."""
-        queue = list(given)
-        inputs = [queue.pop(0) for _ in self.model.branches]
-        when = unflatten(self._timing(), queue)
-        *branches, late = unflatten(self.shape, queue)
-        rings, fresh = iter(list(zip(queue[::2], queue[1::2], strict=True))), []
-
-        def hear(attention: Attention, q: Tensor, kv: Tensor, domains: tuple[int, int], lookahead: int) -> Tensor:
-            keys, values = attention.project(kv, when.now)
-            fresh.extend([keys, values])
-            mask = when.masks[-1 if lookahead else 0][domains[1]]
-            heard = attend_beside(
-                attention.ask(q, when.before if lookahead else when.now), next(rings), (keys, values), mask
-            )
-            return attention.tell(heard, q)
-
-        def think(deep: Deep) -> tuple[Deep, Deep]:
-            return self.transformer.think(deep, late, hear)
-
-        present = [state for state in branches if state != ()]
-        answers, states = self.model.network(inputs, present, think)
-        return (*answers, *flatten(states), *fresh)
-
-    def _timing(self) -> Timing:
-        one = torch.zeros(1)
-        masks = tuple((one, one) for _ in sorted({0, self.transformer.lag}))
-        return Timing((one, one), (one, one), masks)
-
-
-def remembered(state: CausalState) -> tuple[Any, Any, Deep]:
-    """What the graph takes and gives back of a state: both branches', and the frames that wait in the transformer."""
-    return state.spectrogram, state.waveform, state.transformer.late
-
-
-def attend_beside(queries: Tensor, ring: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-    """Attention over a ring and the frame beside it, with neither copied.
+def build_graph(model: CausalHTDemucs, facts: dict[str, str] | None = None) -> bytes:
+    """`model.step` for one hop of one stream as a serialised ONNX model.
 
     Args:
-        queries: `[1, heads, tokens, dim]`; ring and new: keys and values `[1, heads, slots, tokens, dim]`.
-        mask: additive, over the ring's tokens.
-    """
-    old_keys, old_values, keys, values = (t.flatten(2, 3) for t in (*ring, *new))
-    queries = queries * queries.shape[-1] ** -0.5
-    scores = torch.cat([queries @ old_keys.transpose(2, 3) + mask, queries @ keys.transpose(2, 3)], -1)
-    weights = scores.softmax(-1)
-    size = old_keys.shape[2]
-    return weights[..., :size] @ old_values + weights[..., size:] @ values
-
-
-def flatten(tree: Any) -> list[Tensor]:
-    """The tensors of a tree that hold anything, in order."""
-    if isinstance(tree, Tensor):
-        return [tree] if tree.numel() else []
-    return [leaf for item in tree for leaf in flatten(item)]
-
-
-def unflatten(shape: Any, queue: list[Tensor]) -> Any:
-    """A tree shaped like `shape` from the front of `queue`; empty tensors are kept as they are."""
-    if isinstance(shape, Tensor):
-        return queue.pop(0) if shape.numel() else shape
-    items = [unflatten(item, queue) for item in shape]
-    return type(shape)(*items) if hasattr(shape, "_fields") else type(shape)(items)
-
-
-def export_network(model: CausalHTDemucs) -> bytes:
-    """The networks of `model` as a serialised ONNX graph for one hop of one stream.
+        facts: more metadata.
 
     Raises:
         StreamsepError: the package onnx is missing, or the model has recurrent layers.
     """
-    transformer = attentive(model)
-    state = model.init_state(1, 1)
-    heard = model.listen(torch.zeros(1, model.config.audio_channels, model.hop), state)[0]
-    inputs = _inputs(transformer, heard, state, attention_state(state))
-    buffer: Any = io.BytesIO()  # the exporter declares a path, and takes a file as well
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter warns of itself
-        try:
-            torch.onnx.export(
-                NetworkGraph(model, transformer, state), tuple(inputs), buffer, dynamo=False, opset_version=17,
-                input_names=[f"in_{i}" for i in range(len(inputs))],
-            )  # fmt: skip
-        except ImportError:
-            raise missing("onnx", "onnx") from None
-    return buffer.getvalue()
-
-
-def attentive(model: CausalHTDemucs) -> CrossDomainTransformer:
-    """The model's transformer.
-
-    Raises:
-        StreamsepError: it has recurrent layers in its place.
-    """
     if not isinstance(model.transformer, CrossDomainTransformer):
         raise StreamsepError("a model with recurrent layers has no ONNX graph; use --executor eager")
-    return model.transformer
+    return HopNodes(model, model.transformer).build(facts or {})
 
 
-def attention_state(state: CausalState) -> TransformerState:
-    """The transformer's part of a state."""
-    assert isinstance(state.transformer, TransformerState)
-    return state.transformer
+class HopNodes:
+    """What `CausalHTDemucs` does with one hop."""
 
+    def __init__(self, model: CausalHTDemucs, transformer: CrossDomainTransformer) -> None:
+        self.graph, self.model, self.transformer = GraphNodes(), model, transformer
+        config = model.config
+        self.hop, self.window, self.bins = config.hop, config.window, config.window // 2
+        self.channels, self.stems = config.audio_channels, len(config.sources)
+        self.voices = self.stems * self.channels
+        self.n1, self.n2 = graph_spectrum.factors(config.window, 2 * config.hop)
 
-def _inputs(
-    transformer: CrossDomainTransformer, heard: Heard, state: CausalState, inner: TransformerState
-) -> list[Tensor]:
-    when = flatten(timing(transformer, inner.clock))
-    return [*heard.inputs, *when, *flatten(remembered(state)), *flatten(inner.rings)]
+    def build(self, facts: dict[str, str]) -> bytes:
+        """The whole graph."""
+        graph, model = self.graph, self.model
+        mix = graph.input("mix", (self.channels, self.hop))
+        level = self._level(mix)
+        both = graph.add("Concat", mix, level, axis=0)
+        rows = self.channels + 1
+        dry = graph.delay("dry", both, (rows, self.hop), model.latency // self.hop)
+        dry, level_then = graph.split(dry, [self.channels, 1], 0)
+        voices = self._voices(graph.add("Div", mix, level), level_then)
+        stems = self._consistent(voices, dry)
+        graph.output("stems", stems, (self.stems, self.channels, self.hop))
+        return graph.finish("streamsep", self._facts() | facts)
 
+    def _facts(self) -> dict[str, str]:
+        model = self.model
+        return {
+            "streamsep": __version__,
+            "sources": json.dumps(model.sources),
+            "sample_rate": str(model.sample_rate),
+            "hop": str(model.hop),
+            "latency": str(model.latency),
+            "in_place": "next." + RING,
+        }
 
-class GraphStep:
-    """`CausalHTDemucs.step` for one stream on a CPU, the networks by ONNX Runtime.
+    def _level(self, mix: Value) -> Value:
+        """See `RunningLevel`; `[1, hop]`."""
+        graph, level = self.graph, self.model.level
+        energy, weight, before = graph.split(graph.state("level", (3,)), [1, 1, 1], 0)
+        decay, one = level.decays[0, :1], np.ones(1, np.float32)
+        mean = graph.reshape(graph.add("ReduceMean", graph.add("Mul", mix, mix), keepdims=0), 1)
+        energy = graph.add("Add", graph.add("Mul", energy, decay), mean)
+        weight = graph.add("Add", graph.add("Mul", weight, decay), one)
+        root = graph.add("Sqrt", graph.add("Div", energy, weight))
+        scale = graph.add("Max", root, np.full(1, level.floor, np.float32))
+        graph.remember("level", graph.add("Concat", energy, weight, scale, axis=0))
+        young = graph.add("Equal", before, np.zeros(1, np.float32))
+        before = graph.add("Where", young, scale, before)
+        rise = graph.add("Mul", graph.add("Sub", scale, before), level.ramp)
+        return graph.reshape(graph.add("Add", rise, before), 1, self.hop)
 
-    Run it on a thread that flushes denormals: ONNX Runtime's own setting would leak to every later thread.
+    def _voices(self, normed: Value, level: Value) -> Value:
+        """The stems `[stems * channels, hop]` as the branches that there are give them."""
+        graph, model, spectrum, nyquist = self.graph, self.model, "", ""
+        bottoms, branches = [], []
+        if model.spectrogram is not None:
+            spectrum, nyquist = self._analyse(normed)
+            features = self._features(spectrum)
+            branches.append(UNetNodes(graph, model.spectrogram, "spectrogram", self.bins))
+            bottoms.append(branches[-1].encode(features, 3 * self.channels))
+        if model.waveform is not None:
+            branches.append(UNetNodes(graph, model.waveform, "waveform", self.hop))
+            bottoms.append(branches[-1].encode(graph.add("Transpose", normed, perm=[1, 0]), self.channels))
+        heads = model.config.transformer.heads
+        deep = TransformerNodes(graph, self.transformer, heads).think(bottoms)
+        answers = [
+            graph.add("Transpose", branch.decode(bottom), perm=[1, 0])
+            for branch, bottom in zip(branches, deep, strict=True)
+        ]
+        voices = []
+        if model.spectrogram is not None:
+            voices.append(graph.add("Mul", self._synthesise(answers[0], spectrum, nyquist), level))
+        if model.waveform is not None:
+            voices.append(graph.add("Mul", answers[-1], self._loud(level)))
+        return voices[0] if len(voices) == 1 else graph.add("Add", *voices)
 
-    Args:
-        model: in evaluation mode on the CPU.
-        threads: of ONNX Runtime.
+    def _loud(self, level: Value) -> Value:
+        """The level, and nothing at its floor."""
+        floor, zero = np.full(1, self.model.level.floor, np.float32), np.zeros(1, np.float32)
+        return self.graph.add("Where", self.graph.add("Greater", level, floor), level, zero)
 
-    Raises:
-        StreamsepError: onnx or onnxruntime is missing, or the model has recurrent layers.
-    """
+    def _analyse(self, normed: Value) -> tuple[Value, Value]:
+        """The spectrum as `[channels, 2, bins]`, real and imaginary parts, and its Nyquist bin `[channels, 1]`."""
+        graph, channels, n1, n2 = self.graph, self.channels, self.n1, self.n2
+        assert self.model.stft is not None
+        past = (channels, self.window - self.hop)
+        joined = graph.history("stft", normed, self.hop, past, axis=1)
+        frame = graph.add("Mul", joined, self.model.stft.analysis)
+        stages = graph_spectrum.analysis(self.window, n1, n2)
+        x = graph.add("MatMul", stages.first, graph.reshape(frame, channels, n1, n2))
+        x = graph.reshape(graph.add("Mul", x, stages.twiddle), channels * n1, 4 * n2)
+        x = graph.reshape(graph.add("MatMul", x, stages.second), channels, n1, 2, n2 // 2)
+        spectrum = graph.reshape(graph.add("Transpose", x, perm=[0, 2, 3, 1]), channels, 2, self.bins)
+        return spectrum, graph.add("MatMul", frame, graph_spectrum.alternating(self.window)[:, None])
 
-    def __init__(self, model: CausalHTDemucs, threads: int = 1) -> None:
-        try:
-            import onnxruntime
-        except ImportError:
-            raise missing("onnxruntime", "onnx") from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        self.model, self.transformer = model, attentive(model)
-        self._session = onnxruntime.InferenceSession(export_network(model), options, providers=["CPUExecutionProvider"])
-        # The exporter leaves out what the graph does not read, such as the look-ahead's tables where there is none.
-        self._inputs = [(node.name, int(node.name.removeprefix("in_"))) for node in self._session.get_inputs()]
+    def _features(self, spectrum: Value) -> Value:
+        """Compressed real, imaginary and magnitude parts, `[bins, channels * 3]`."""
+        graph, compression = self.graph, self.model.config.compression
+        squares = graph.add("ReduceSumSquare", spectrum, np.array([1]), keepdims=1)
+        energy = graph.add("Add", squares, np.full(1, 1e-4, np.float32))
+        magnitude = graph.add("Sqrt", energy)
+        if compression == 0.5:
+            root = graph.add("Sqrt", magnitude)  # a power would take ten times as long
+            parts = graph.add("Div", spectrum, root)
+        else:
+            gain = graph.add("Pow", magnitude, np.full(1, compression - 1, np.float32))
+            parts, root = graph.add("Mul", spectrum, gain), graph.add("Mul", magnitude, gain)
+        features = graph.reshape(graph.add("Concat", parts, root, axis=1), 3 * self.channels, self.bins)
+        return graph.add("Transpose", features, perm=[1, 0])
 
-    def __call__(self, mix: Tensor, state: CausalState) -> tuple[Tensor, CausalState]:
-        """`mix [1, C, n * hop] -> sources [1, S, C, n * hop]`, hop by hop; the state is consumed."""
-        parts = []
-        for hop in mix.split(self.model.hop, -1):
-            sources, state = self._hop(hop, state)
-            parts.append(sources)
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)), state
+    def _synthesise(self, mask: Value, spectrum: Value, nyquist: Value) -> Value:
+        """What the masks `[voices * parts, bins]` let through, as sound `[voices, hop]`."""
+        graph, n1, n2, tail = self.graph, self.n1, self.n2, 2 * self.hop
+        assert self.model.istft is not None
+        masked, edge = self._masked(mask, spectrum, nyquist)
+        stages = graph_spectrum.synthesis(self.window, n1, n2, tail)
+        x = graph.add("MatMul", stages.first, graph.reshape(masked, self.voices, n2, n1))
+        x = graph.reshape(graph.add("Mul", x, stages.twiddle), self.voices * n2, 4 * n1)
+        x = graph.reshape(graph.add("MatMul", x, stages.second), self.voices, n2, tail // n2)
+        frame = graph.reshape(graph.add("Transpose", x, perm=[0, 2, 1]), self.voices, tail)
+        wave = graph.add("Mul", edge, graph_spectrum.alternating(tail) / np.float32(self.window))
+        frame = graph.add("Mul", graph.add("Add", frame, wave), self.model.istft.synthesis)
+        head, after = graph.split(frame, [self.hop, self.hop], 1)
+        before = graph.state("istft", (self.voices, self.hop))
+        graph.remember("istft", after)
+        return graph.add("Add", head, before)
 
-    def _hop(self, mix: Tensor, s: CausalState) -> tuple[Tensor, CausalState]:
-        model, inner = self.model, attention_state(s)
-        heard, ears = model.listen(mix, s)
-        inputs = _inputs(self.transformer, heard, s, inner)
-        feed = {name: inputs[i].contiguous().numpy() for name, i in self._inputs}
-        rest = [torch.from_numpy(value) for value in self._session.run(None, feed)]
-        answers = [rest.pop(0) for _ in model.branches]
-        spectrogram, waveform, late = unflatten(remembered(s), rest)
-        tick, clock = advance(inner.clock, 1)
-        _write_all(inner.rings, tick, rest)
-        transformer = TransformerState(clock, inner.rings, late)
-        sources, voice = model.speak(answers, heard, s.istft)
-        return sources, CausalState(*(*ears, spectrogram, waveform, transformer, voice))
+    def _masked(self, mask: Value, spectrum: Value, nyquist: Value) -> tuple[Value, Value]:
+        """The stems' spectra `[stems, channels, 2, bins]`, doubled above 0, and Nyquist bins `[voices, 1]`."""
+        graph, channels, hops = self.graph, self.channels, self.model.config.lookahead
+        double = np.full(self.bins, 2, np.float32)
+        double[0] = 1
+        flat = graph.reshape(graph.add("Mul", spectrum, double), 2 * channels, self.bins)
+        spectrum = graph.delay("spectrum", flat, (2 * channels, self.bins), hops)
+        nyquist = graph.delay("nyquist", nyquist, (channels, 1), hops)
+        spectrum = graph.reshape(spectrum, 1, channels, 2, self.bins)
+        if self.model.config.complex_mask:
+            parts = graph.reshape(mask, self.stems, channels, 2, self.bins)
+            real, imaginary = graph.split(parts, [1, 1], 2)
+            turned = self._times_i(spectrum)
+            masked = graph.add("Add", graph.add("Mul", real, spectrum), graph.add("Mul", imaginary, turned))
+        else:
+            real = graph.reshape(mask, self.stems, channels, 1, self.bins)
+            masked = graph.add("Mul", real, spectrum)
+        last = graph.reshape(graph.cut(real, self.bins - 1, self.bins, 3), self.stems, channels, 1)
+        return masked, graph.reshape(graph.add("Mul", last, nyquist), self.voices, 1)
 
+    def _times_i(self, spectrum: Value) -> Value:
+        """Real and imaginary parts along axis 2, of `i` times the spectrum."""
+        real, imaginary = self.graph.split(spectrum, [1, 1], 2)
+        return self.graph.add("Concat", self.graph.add("Neg", imaginary), real, axis=2)
 
-def _write_all(rings: tuple[KV, ...], tick: Tick, fresh: list[Tensor]) -> None:
-    for ring, keys, values in zip(rings, fresh[::2], fresh[1::2], strict=True):
-        write(ring, tick, keys, values)
+    def _consistent(self, voices: Value, dry: Value) -> Value:
+        """`[stems, channels, hop]`; what they miss of the mix is shared equally where that is wanted."""
+        graph = self.graph
+        stems = graph.reshape(voices, self.stems, self.channels, self.hop)
+        if not self.model.mix_consistency:
+            return stems
+        missing = graph.add("Sub", dry, graph.add("ReduceSum", stems, np.array([0]), keepdims=0))
+        return graph.add("Add", stems, graph.add("Mul", missing, np.full(1, 1 / self.stems, np.float32)))

@@ -59,7 +59,7 @@ class CausalHTDemucs(nn.Module):
     Attributes:
         hop, latency: in samples; `latency + hop` is the algorithmic latency.
         mix_consistency: the stems sum to the delayed mix; may be switched while it runs.
-        has_graph: whether `graph_step` can be made.
+        has_graph: whether `onnx_graph` can be made.
     """
 
     def __init__(self, config: CausalConfig) -> None:
@@ -135,15 +135,15 @@ class CausalHTDemucs(nn.Module):
         assert after is not None
         return sources, after
 
-    def graph_step(self) -> Callable[[Tensor, CausalState], tuple[Tensor, CausalState]]:
-        """`step` for one stream on the CPU, its networks run by ONNX Runtime.
+    def onnx_graph(self) -> bytes:
+        """`step` for one hop of one stream as an ONNX model; see `causal_graph`.
 
         Raises:
-            StreamsepError: onnx or onnxruntime is missing, or the model has recurrent layers.
+            StreamsepError: onnx is missing, or the model has recurrent layers.
         """
-        from streamsep.models.causal_graph import GraphStep
+        from streamsep.models.causal_graph import build_graph
 
-        return GraphStep(self)
+        return build_graph(self)
 
     def forward(self, mix: Tensor) -> Tensor:
         """The whole signal in one pass: `[B, C, n * hop] -> [B, S, C, n * hop]`, lagging by `latency`."""

@@ -81,6 +81,7 @@ class UNet(nn.Module):
 
     def __init__(self, config: BranchConfig, inputs: int, outputs: int, bins: int | None, lag: int) -> None:
         super().__init__()
+        self.bins = bins
         encoders, decoders, skips = [], [], []
         for level, channels in enumerate(config.channels):
             before = config.channels[level - 1] if level else inputs
