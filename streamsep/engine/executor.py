@@ -185,7 +185,7 @@ def best_executor(model: Separator, batch: int, device: torch.device) -> str:
     if device.type == "cuda":
         # A step that asks the device for a number, as the inverse STFT of the offline models does, cannot be recorded.
         return "cuda-graph" if getattr(model, "recordable", True) else "eager"
-    graph = batch == 1 and device.type == "cpu" and hasattr(model, "graph_step") and getattr(model, "has_graph", True)
+    graph = batch == 1 and device.type == "cpu" and getattr(model, "has_graph", False)
     return "onnx" if graph and find_spec("onnx") and find_spec("onnxruntime") else "eager"
 
 

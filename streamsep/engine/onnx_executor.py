@@ -1,8 +1,7 @@
-"""Runs the step of a separator that offers itself as an ONNX graph (`onnx_graph`) on a CPU, without Python's overhead."""
+"""Runs a separator that offers its step as an ONNX graph (`onnx_graph`) on a CPU, without Python's overhead."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,11 +32,11 @@ class OnnxExecutor:
     def __init__(self, separator: Separator, batch: int = 1, device: str = "cpu", max_chunk: int = 1) -> None:
         if batch != 1 or torch.device(device).type != "cpu":
             raise StreamsepError("the executor onnx runs one stream on the CPU; use --executor eager")
-        if not getattr(separator, "has_graph", False):
+        if not hasattr(separator, "onnx_graph"):
             raise StreamsepError("this model has no ONNX graph; use --executor eager")
         self.separator, self.batch, self.max_chunk = separator, batch, max_chunk
         self.device = torch.device(device)
-        self._session = open_session(separator.onnx_graph())  # type: ignore[attr-defined]
+        self._session = open_session(separator.onnx_graph())
         self._bound: _Bound | None = None
 
     def init_state(self) -> State:

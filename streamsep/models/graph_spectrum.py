@@ -1,8 +1,8 @@
 """Fourier transforms of one hop as matrix products, for an ONNX graph.
 
-ONNX Runtime's own transform is slow and knows no inverse to real signals. A transform of N = N1 * N2 points is two small
-matrix products with a twiddle between them (J. W. Cooley and J. W. Tukey, "An Algorithm for the Machine Calculation of
-Complex Fourier Series", 1965). With time n = N2 n1 + n2 and bin k = k1 + N1 k2,
+ONNX Runtime's own transform is slow and knows no inverse to real signals. A transform of N = N1 * N2 points is two
+small matrix products with a twiddle between them (J. W. Cooley and J. W. Tukey, "An Algorithm for the Machine
+Calculation of Complex Fourier Series", 1965). With time n = N2 n1 + n2 and bin k = k1 + N1 k2,
 
     exp(-2 pi i n k / N) = exp(-2 pi i n1 k1 / N1) exp(-2 pi i n2 k1 / N) exp(-2 pi i n2 k2 / N2).
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class Stages:
 
 
 def factors(window: int, tail: int) -> tuple[int, int]:
-    """N1 and N2 of a transform of `window` points, of which the last `tail` are wanted back: near each other, N2 even."""
+    """N1 and N2, near each other, of a transform of `window` points of which the last `tail` are wanted back."""
     fitting = [n for n in range(2, window, 2) if window % n == 0 and tail % n == 0]
     n2 = min(fitting, key=lambda n: (abs(math.log(n * n / window)), n))
     return window // n2, n2
@@ -77,5 +78,5 @@ def _waves(period: int, rows: int, columns: int) -> tuple[NDArray[np.float64], N
     return np.cos(angles), np.sin(angles)
 
 
-def _single(values: NDArray[np.float64]) -> Matrix:
+def _single(values: NDArray[Any]) -> Matrix:
     return values.astype(np.float32)
