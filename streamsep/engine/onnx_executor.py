@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from streamsep.errors import StreamsepError, missing
+from streamsep.models.graph_nodes import NEXT, STATE
 from streamsep.models.separator import Separator
 
 State = dict[str, Tensor]
-STATE, NEXT = "state.", "next."
 
 
 class OnnxExecutor:
@@ -41,12 +42,7 @@ class OnnxExecutor:
 
     def init_state(self) -> State:
         """A fresh state for one row."""
-        kinds = {"tensor(float)": torch.float32, "tensor(int64)": torch.int64}
-        return {
-            node.name.removeprefix(STATE): torch.zeros(1, *node.shape, dtype=kinds[node.type])
-            for node in self._session.get_inputs()
-            if node.name.startswith(STATE)
-        }
+        return {name: torch.from_numpy(value)[None] for name, value in zeros_for(self._session).items()}
 
     def fork(self) -> OnnxExecutor:
         """One that shares the graph and binds memory of its own."""
@@ -79,6 +75,16 @@ def open_session(graph: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = 1, 1
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def zeros_for(session: Any) -> dict[str, NDArray[Any]]:
+    """The state with which a stream begins, by the names of its parts."""
+    kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+    return {
+        node.name.removeprefix(STATE): np.zeros(node.shape, kinds[node.type])
+        for node in session.get_inputs()
+        if node.name.startswith(STATE)
+    }
 
 
 class _Bound:

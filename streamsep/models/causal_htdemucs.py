@@ -135,15 +135,15 @@ class CausalHTDemucs(nn.Module):
         assert after is not None
         return sources, after
 
-    def onnx_graph(self) -> bytes:
-        """`step` for one hop of one stream as an ONNX model; see `causal_graph`.
+    def onnx_graph(self, facts: dict[str, str] | None = None) -> bytes:
+        """`step` for one hop of one stream as an ONNX model, with `facts` in its metadata; see `causal_graph`.
 
         Raises:
             StreamsepError: onnx is missing, or the model has recurrent layers.
         """
         from streamsep.models.causal_graph import build_graph
 
-        return build_graph(self)
+        return build_graph(self, facts)
 
     def forward(self, mix: Tensor) -> Tensor:
         """The whole signal in one pass: `[B, C, n * hop] -> [B, S, C, n * hop]`, lagging by `latency`."""
