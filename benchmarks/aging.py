@@ -2,9 +2,9 @@
 
     python -m benchmarks.aging [--rounds 60] [--json benchmarks/results/aging.json]
 
-One CPU core, ONNX Runtime. Age is simulated by the clock: real steps with rings full, at the position of minute 1 and at
-that of hour 10, take turns. All other rows take turns with the shipped preset in the same run, and their ratio to it is
-what counts. Random weights: times do not depend on them.
+One CPU core, ONNX Runtime. Age is simulated by the clock: real steps with rings full, at the position of minute 1 and
+at that of hour 10, take turns. All other rows take turns with the shipped preset in the same run, and their ratio to it
+is what counts. Random weights: times do not depend on them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def preset(name: str) -> CausalHTDemucs:
 
 
 def aged_step(model: CausalHTDemucs, kind: str, seconds: float) -> Step:
-    """Steps of a stream that has played for `seconds`, its rings full; a whole number of times around the ring older."""
+    """Steps of a stream that has played for about `seconds`, its rings full."""
     executor = make_executor(kind, model)
     state = executor.init_state()
     capacity = model.config.context_frames + model.config.lookahead
@@ -146,8 +146,9 @@ def widths(rounds: int) -> list[Row]:
             transformer=replace(inner, dim=dim),
         )
 
-    full = {"encoder_rewrite": True, "decoder_dconv": True}
-    both = replace(config, waveform=replace(config.waveform, **full), spectrogram=replace(config.spectrogram, **full))
+    def fuller(branch: BranchConfig) -> BranchConfig:
+        return replace(branch, encoder_rewrite=True, decoder_dconv=True)
+
     configs = {
         "live-12-small": config,
         "width x 1.5, dim 144": scaled(1.5, 144),
@@ -155,7 +156,9 @@ def widths(rounds: int) -> list[Row]:
         "width x 3, dim 288": scaled(3, 288),
         "4 transformer layers": replace(config, transformer=replace(inner, layers=4)),
         "window 4096": replace(config, window=4096),
-        "rewrites and blocks everywhere": both,
+        "rewrites and blocks everywhere": replace(
+            config, waveform=fuller(config.waveform), spectrogram=fuller(config.spectrogram)
+        ),
         "complex masks": replace(config, complex_mask=True),
     }
     return variants(configs, rounds)

@@ -4,8 +4,8 @@
     python -m benchmarks.peers [--rounds 40] [--json benchmarks/results/peers.json]
 
 HS-TasNet (S. Venkatesh et al., "Real-time Low-latency Music Source Separation using Hybrid Spectrogram-TasNet", 2024)
-by its public port, with random weights, through the port's own streaming step. Its hop is ours to a sample: 512. What the
-port imports for files, devices and plots is replaced by nothing. Quality is not compared: it has no weights here.
+by its public port, with random weights, through the port's own streaming step. Its hop is ours to a sample: 512. What
+the port imports for files, devices and plots is replaced by nothing. Quality is not compared: it has no weights here.
 """
 
 from __future__ import annotations

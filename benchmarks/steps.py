@@ -1,9 +1,9 @@
 """Step times of streaming models on one CPU core: every executor, hop after hop, taking turns in one run.
 
-    python benchmarks/steps.py [MODEL ...] [--steps 2000] [--json benchmarks/results/steps.json]
+    python -m benchmarks.steps [MODEL ...] [--steps 2000] [--json benchmarks/results/steps.json]
 
 Random weights where a model has none: the time of a step does not depend on their values. The core is
-shared with whatever else runs on the machine; run it alone.
+shared with whatever else runs on the machine; run it alone. Turns are long: a stream finds the caches full of its own.
 """
 
 from __future__ import annotations
@@ -11,51 +11,24 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
+from benchmarks.turns import Times, percentiles, stepper, take_turns
 from streamsep.engine.executor import Executor, inference_thread, make_executor
 from streamsep.models.registry import build_preset
 
+BOUT = 250
 MODELS = ("live-6-small", "live-12-small", "live-23-small", "live-93-small")
 
 
-def measure(executors: list[Executor], steps: int, name: str) -> list[list[float]]:
-    """Seconds of each step of each executor, `steps` of them after a warm-up of a tenth."""
-    states = [executor.init_state() for executor in executors]
-    times: list[list[float]] = [[] for _ in executors]
-    hop, warm_up = executors[0].separator.hop, steps // 10
-    for step in tqdm(range(steps + warm_up), desc=name, unit="step", leave=False):
-        mix = 0.1 * torch.randn(1, 2, hop)
-        for i, executor in enumerate(executors):
-            began = time.perf_counter()
-            _, states[i] = executor(mix, states[i])
-            if step >= warm_up:
-                times[i].append(time.perf_counter() - began)
-    return times
-
-
-def summary(name: str, executor: Executor, times: list[float]) -> dict[str, Any]:
+def summary(name: str, executor: Executor, times: Times) -> dict[str, Any]:
     """Percentiles in ms, the real-time factor of the median, and the steps that outlast their hop."""
-    separator = executor.separator
-    deadline = separator.hop / separator.sample_rate
-    p50, p99, p999 = np.percentile(times, [50, 99, 99.9])
-    return {
-        "model": name,
-        "executor": executor.name,
-        "hop_ms": 1000 * deadline,
-        "p50_ms": 1000 * p50,
-        "p99_ms": 1000 * p99,
-        "p999_ms": 1000 * p999,
-        "rtf": p50 / deadline,
-        "late": int(np.sum(np.array(times) > deadline)),
-        "steps": len(times),
-    }
+    deadline = executor.separator.hop / executor.separator.sample_rate
+    about = {"model": name, "executor": executor.name, "hop_ms": 1000 * deadline}
+    return about | percentiles(times, deadline)
 
 
 def run(names: list[str], steps: int) -> list[dict[str, Any]]:
@@ -63,10 +36,11 @@ def run(names: list[str], steps: int) -> list[dict[str, Any]]:
     rows = []
     for name in names:
         model = build_preset(name).eval()
-        executors = [make_executor(kind, model) for kind in ("eager", "onnx")]  # type: ignore[arg-type]
+        executors = {kind: make_executor(kind, model) for kind in ("eager", "onnx")}  # type: ignore[arg-type]
         with inference_thread():
-            times = measure(executors, steps, name)
-        rows += [summary(name, executor, t) for executor, t in zip(executors, times, strict=True)]
+            steppers = {kind: stepper(executor) for kind, executor in executors.items()}
+            times = take_turns(steppers, -(-steps // BOUT), name, BOUT)
+        rows += [summary(name, executor, times[kind]) for kind, executor in executors.items()]
     return rows
 
 

@@ -8,7 +8,7 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
     streamsep evaluate --data DIR --songs lithium,mdn_funk --json benchmarks/results/quality.json
     streamsep stream examples/lithium/mix.ogg --stems examples/lithium --json benchmarks/results/live.json
     the same with --realtime --json benchmarks/results/realtime.json
-    python benchmarks/steps.py --json benchmarks/results/steps.json
+    python -m benchmarks.steps --json benchmarks/results/steps.json
     python benchmarks/soak.py --compare 60 --json benchmarks/results/soak.json
 """
 
