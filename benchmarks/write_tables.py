@@ -9,6 +9,8 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
     streamsep stream examples/lithium/mix.ogg --stems examples/lithium --json benchmarks/results/live.json
     the same with --realtime --json benchmarks/results/realtime.json
     python -m benchmarks.steps --json benchmarks/results/steps.json
+    python -m benchmarks.peers --json benchmarks/results/peers.json
+    python -m benchmarks.aging --json benchmarks/results/aging.json
     python benchmarks/soak.py --compare 60 --json benchmarks/results/soak.json
 """
 
@@ -26,7 +28,7 @@ from streamsep.engine.timing import budget, queue_blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("README.md", "streamsep/weights/live-23-small.md")
+PAGES = ("README.md", "streamsep/weights/live-23-small.md", "benchmarks/README.md")
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
@@ -124,6 +126,43 @@ def _stage(block: int, hop: int, queue: int, words: str) -> list[str]:
     return [str(block), *(f"{declared.milliseconds(frames):.1f}" for frames in terms), words]
 
 
+def peers(result: dict[str, Any]) -> str:
+    """A row a system, then how many times the port takes what the shipped model takes."""
+    rows = [
+        [r["system"], f"{r['parameters'] / 1e6:.1f} M", *(f"{r[key]:.2f}" for key in ("p50_ms", "p99_ms", "rtf"))]
+        for r in result["rows"]
+    ]
+    words = (
+        f"For a second of sound HS-TasNet takes {result['ratio_by_bout']:.0f} times as long as `live-23-small` on ONNX "
+        f"Runtime, the median over bouts of {result['bout']} hops in turn. One core of: {result['machine']}."
+    )
+    heads = ["system", "parameters", "p50 ms", "p99 ms", "seconds of a core for one of sound"]
+    return table(heads, rows) + "\n\n" + words
+
+
+def growth(result: dict[str, Any]) -> str:
+    """A row for everything that grows, with its ratio to the first of its kind; then memory in a sentence."""
+    rows = [
+        [
+            part,
+            r["what"],
+            str(r["hop"]),
+            f"{r['p50_ms']:.2f}",
+            f"{r['p999_ms']:.2f}",
+            f"{r['rtf']:.2f}",
+            f"{r['ratio']:.2f}",
+        ]
+        for part in ("age", "context", "hop", "stems", "streams", "width")
+        for r in result[part]
+    ]
+    first, last = result["memory"][0], result["memory"][-1]
+    words = (
+        f"Resident memory after {first['steps']} steps {first['rss_mb']:.1f} MB, after {last['steps']} "
+        f"{last['rss_mb']:.1f} MB. One core of: {result['machine']}."
+    )
+    return table(["grows", "to", "hop", "p50 ms", "p99.9 ms", "RTF", "ratio"], rows) + "\n\n" + words
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "quality": ("quality", quality),
     "live": ("live", live),
@@ -131,6 +170,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "steps": ("steps", steps),
     "soak": ("soak", soak),
     "stage": ("soak", stage),
+    "peers": ("peers", peers),
+    "growth": ("aging", growth),
 }
 
 

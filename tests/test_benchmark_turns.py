@@ -1,0 +1,76 @@
+"""Steps that take turns, and what the benchmarks make of their times."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import aging, peers
+from benchmarks.turns import percentiles, stepper, take_turns
+from benchmarks.write_tables import growth
+from streamsep.engine.executor import EagerExecutor, inference_thread
+from streamsep.engine.onnx_executor import OnnxExecutor
+from streamsep.errors import StreamsepError
+from tests.engine_toys import DelaySplit
+from tests.models import tiny
+
+
+def test_turns_in_bouts() -> None:
+    played: list[str] = []
+    steps = {name: lambda name=name: played.append(name) for name in "ab"}
+    times = take_turns(steps, 3, "test", bout=2, warm_up=1)
+    assert "".join(played) == "ab" + 3 * "aabb"
+    assert {name: len(values) for name, values in times.items()} == {"a": 6, "b": 6}
+    assert all((values >= 0).all() for values in times.values())
+
+
+def test_a_stepper_goes_on_with_its_state() -> None:
+    executor = EagerExecutor(DelaySplit())
+    states = []
+    executor.separator.step = lambda mix, state: states.append(state) or (mix, len(states))  # type: ignore
+    step = stepper(executor, 0)
+    step(), step(), step()
+    assert states == [0, 1, 2]
+
+
+def test_percentiles() -> None:
+    found = percentiles(np.array([0.001, 0.002, 0.003, 0.012]), 0.01)
+    assert (found["late"], found["steps"]) == (1, 4)
+    assert found["p50_ms"] == pytest.approx(2.5) and found["rtf"] == pytest.approx(0.25)
+
+
+def test_an_aged_stream_is_old_and_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    held = []
+    monkeypatch.setattr(aging, "stepper", lambda executor, state: held.append(state))
+    model = tiny(1)
+    capacity = model.config.context_frames + 1
+    with inference_thread():
+        for kind in ("onnx", "eager"):
+            aging.aged_step(model, kind, 3600)
+    hops = round(3600 * 44100 / 16) // capacity * capacity + capacity + 1
+    assert held[0]["clock"].tolist() == [[hops, capacity]]
+    clock = held[1].transformer.clock
+    assert clock.position.item() == hops and clock.held.max() == hops - 1 and clock.held.min() == hops - capacity
+
+
+def test_rows_are_measured_against_the_first() -> None:
+    pytest.importorskip("onnxruntime")
+    model = tiny()
+    steps = {"once": stepper(OnnxExecutor(model)), "four times": aging.all_of([stepper(OnnxExecutor(model))] * 4)}
+    with inference_thread():
+        first, second = aging.compare(steps, dict.fromkeys(steps, model), 6)
+    assert first["ratio"] == 1 and 2 < second["ratio"] < 8
+    rows = {part: [first, second] for part in aging.PARTS}
+    text = growth(rows | {"memory": [{"steps": 1, "rss_mb": 2.0}], "machine": "m"})
+    assert text.count("\n| ") == 1 + 2 * len(aging.PARTS) and "after 1 2.0 MB" in text
+
+
+def test_the_peer_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "hs_tasnet", raising=False)
+    with pytest.raises(StreamsepError, match="HS-TasNet is not installed; run the pip command"):
+        peers.hs_tasnet()
