@@ -116,14 +116,27 @@ class CausalHTDemucs(nn.Module):
         self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None
     ) -> CausalState:
         """A fresh state for `batch` streams; one step may then bring up to `max_chunk` hops."""
-        weight = self.transformer.norms[0].weight
-        device, dtype = device or weight.device, dtype or weight.dtype
+        device, outside = device or self.level.ramp.device, dtype or self.level.ramp.dtype
+        kinds = dict.fromkeys(CausalState._fields, outside)
+        kinds |= dict.fromkeys((*DOMAINS, "transformer"), dtype or self.precision)
         modules: dict[str, Any] = {name: getattr(self, name) for name in CausalState._fields}
         parts: dict[str, Any] = {
-            name: () if module is None else module.init_state(batch, max_chunk, device, dtype)
+            name: () if module is None else module.init_state(batch, max_chunk, device, kinds[name])
             for name, module in modules.items()
         }
         return CausalState(**parts)
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What the branches and the transformer compute and remember in; all around them keeps its own type."""
+        dtype: torch.dtype = self.transformer.norms[0].weight.dtype
+        return dtype
+
+    def fused(self, precision: torch.dtype = torch.float32) -> CausalHTDemucs:
+        """A copy that only steps, in fewer and larger operations, its networks in `precision`; see `causal_fused`."""
+        from streamsep.models.causal_fused import fuse
+
+        return fuse(self, precision)
 
     def step(self, mix: Tensor, state: CausalState) -> tuple[Tensor, CausalState]:
         """Separate the next hops of each stream.
@@ -153,8 +166,9 @@ class CausalHTDemucs(nn.Module):
         s: Any = state or CausalState(*[None] * len(CausalState._fields))  # type: ignore[arg-type]
         heard, ears = self.listen(mix, s)
         states = [getattr(s, name) for name in self.config.domains]
-        answers, minds = self.network(heard.inputs, states, lambda deep: run(self.transformer, deep, s.transformer))
-        sources, voice = self.speak(answers, heard, s.istft)
+        inputs = [x.to(self.precision) for x in heard.inputs]
+        answers, minds = self.network(inputs, states, lambda deep: run(self.transformer, deep, s.transformer))
+        sources, voice = self.speak([answer.to(mix.dtype) for answer in answers], heard, s.istft)
         return sources, None if state is None else CausalState(*(*ears, *minds, voice))
 
     def listen(self, mix: Tensor, s: CausalState) -> tuple[Heard, tuple[Any, ...]]:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from streamsep.layers.attention import Attention, full_pass, through_ring
+from streamsep.layers.attention import Attention, full_pass
 from streamsep.layers.base import Device, Modules
-from streamsep.layers.ring import KV, Clock, advance, band, init_clock, ring_capacity, token_mask
+from streamsep.layers.ring import Clock, additive, advance, band, init_clock, ring_capacity, token_mask
 from streamsep.layers.rotary import Rotary
 from streamsep.models.causal_bottleneck import Bottleneck, Deep, FeedForward
 from streamsep.models.causal_config import CausalConfig, TransformerConfig
@@ -32,7 +32,7 @@ class TransformerState(NamedTuple):
     """The clock that all layers share, their rings, and the frames that wait for the look-ahead."""
 
     clock: Clock
-    rings: tuple[KV, ...]
+    rings: tuple[Tensor, ...]
     late: Deep
 
 
@@ -83,9 +83,10 @@ class CrossDomainTransformer(Bottleneck):
             key = (*domains, lookahead)
             if key not in masks:
                 seen = band(tick.positions - lookahead, tick.held, self.context, lookahead)
-                masks[key] = token_mask(seen, self.tokens[domains[0]], self.tokens[domains[1]])
+                tokens = token_mask(seen, self.tokens[domains[0]], self.tokens[domains[1]])
+                masks[key] = additive(tokens, x[0].dtype)
             turns = (before if lookahead else now, now)
-            return through_ring(attention, q, kv, turns, next(rings), tick, masks[key])
+            return attention.through_ring(q, kv, turns, next(rings), tick, masks[key])
 
         out, late = self.think(x, state.late, hear)
         return out, TransformerState(clock, state.rings, late)
