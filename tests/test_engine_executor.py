@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from streamsep.engine.executor import EXECUTORS, NO_CUDA_GRAPH, StaticExecutor, inference_thread, make_executor
+from streamsep.engine.executor import EXECUTORS, inference_thread, make_executor
+from streamsep.engine.static_executor import NO_CUDA_GRAPH, StaticExecutor
 from streamsep.errors import StreamsepError
 from tests.engine_toys import DelaySplit, Fir
 from tests.models import tiny

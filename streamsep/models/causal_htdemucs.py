@@ -126,6 +126,11 @@ class CausalHTDemucs(nn.Module):
         }
         return CausalState(**parts)
 
+    def dead_when_still(self, state: CausalState) -> tuple[Tensor, ...]:
+        """The rings: where the clock does not advance, a step writes only slots that the next one writes first."""
+        mind = state.transformer
+        return (*mind.rings, mind.clock.held) if isinstance(mind, TransformerState) else ()
+
     @property
     def precision(self) -> torch.dtype:
         """What the branches and the transformer compute and remember in; all around them keeps its own type."""
