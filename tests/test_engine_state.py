@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from streamsep.engine.state import clone_state, copy_state, fill_rows, hold, leaves, let_rest, map_state
+from streamsep.engine.state import clone_state, copy_state, fill_rows, leaves, map_state
 
 
 class Nest(NamedTuple):

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Move(NamedTuple):
+    """Which leaf is to be copied, and whether it views memory that is written on the way."""
+
+    leaf: int
+    inside: bool
 
 
 def map_state(function: Callable[..., Any], state: Any, *others: Any) -> Any:
@@ -44,9 +51,20 @@ def copy_state(target: Any, source: Any, active: Tensor | None = None) -> None:
 
     A source that views another tensor of the target (two buffers swapped by a step) is read before anything is written.
     """
+    copy_planned(plan_copy(target, source), target, source, active)
+
+
+def plan_copy(target: Any, source: Any) -> list[Move]:
+    """What `copy_state` has to do; it looks at where tensors lie, which a compiler cannot."""
     owned = {leaf.untyped_storage().data_ptr() for leaf in leaves(target)}
-    pairs = [(t, s) for t, s in zip(leaves(target), leaves(source), strict=True) if not same_memory(t, s)]
-    ready = [(t, s.clone() if s.untyped_storage().data_ptr() in owned else s) for t, s in pairs]
+    pairs = enumerate(zip(leaves(target), leaves(source), strict=True))
+    return [Move(i, s.untyped_storage().data_ptr() in owned) for i, (t, s) in pairs if not same_memory(t, s)]
+
+
+def copy_planned(moves: list[Move], target: Any, source: Any, active: Tensor | None = None) -> None:
+    """`copy_state` by a plan for states of these places."""
+    targets, sources = list(leaves(target)), list(leaves(source))
+    ready = [(targets[i], sources[i].clone() if inside else sources[i]) for i, inside in moves]
     for to, value in ready:
         if active is None:
             to.copy_(value)
@@ -85,7 +103,7 @@ def let_rest(after: Any, before: Any, active: Tensor) -> Any:
 
 def rows_like(active: Tensor, leaf: Tensor) -> Tensor:
     """A mask over rows `[B]` that broadcasts with `leaf [B, ...]`."""
-    return active.view(-1, *(1,) * (leaf.dim() - 1))
+    return active.to(leaf.device).view(-1, *(1,) * (leaf.dim() - 1))
 
 
 def same_memory(a: Tensor, b: Tensor) -> bool:

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from streamsep.engine.operations import count_operations
-from streamsep.engine.state import copy_state, hold, leaves, rows_like, same_memory
+from streamsep.engine.state import copy_state
+from streamsep.engine.static_step import StaticStep, StepOptions
 from streamsep.errors import StreamsepError
 from streamsep.models.separator import Separator
 
 NO_CUDA_GRAPH = "STREAMSEP_NO_CUDA_GRAPH"
 PRECISION = "STREAMSEP_PRECISION"
+COMPILE = "STREAMSEP_COMPILE"
 
 # Greatest difference of a stem from `separator.step` in float32, by absolute value, for sound within +-1; the tests
 # measure that of the shipped model on music. TF32 keeps ten bits of a float32, as float16 does.
@@ -38,6 +40,8 @@ class StaticExecutor:
         precision: of the networks: float32 (to the last bit), tf32 (products in TF32), bfloat16 or float16; None:
             float32. Transforms, level, masks and synthesis are float32 in any case. The environment variable
             STREAMSEP_PRECISION overrules it.
+        compiled: have the step compiled by torch.compile, which fuses what lies between products; it takes minutes at
+            the first chunk of each length, and a C compiler. STREAMSEP_COMPILE, 0 or 1, overrules it.
 
     Attributes:
         graphs: whether steps are recorded.
@@ -56,12 +60,15 @@ class StaticExecutor:
         device: str = "cuda",
         max_chunk: int = 1,
         precision: str | None = None,
+        compiled: bool = False,
     ) -> None:
         self.separator, self.batch, self.max_chunk = separator, batch, max_chunk
         self.device, self.home = torch.device(device), torch.device("cpu")
         self.precision = os.environ.get(PRECISION) or precision or "float32"
         self._network = _network(separator, self.precision)
         self.tolerance = TOLERANCES[self.precision]
+        self.compiled = os.environ.get(COMPILE, str(int(compiled))) == "1"
+        self._options = StepOptions("tf32" if self.precision == "tf32" else "ieee", self.compiled)
         self._cuda = self.device.type == "cuda"
         self.graphs = self._cuda and os.environ.get(NO_CUDA_GRAPH) != "1"
         self._begin()
@@ -95,23 +102,20 @@ class StaticExecutor:
                 copy_state(self._state, state)
             if self.batch > 1:
                 self._active.copy_(self._all if active is None else active)
-            chunk.mix_here.copy_(mix)
-            chunk.mix.copy_(chunk.mix_here, non_blocking=True)
+            chunk.mix.copy_(mix)
+            chunk.step.mix.copy_(chunk.mix, non_blocking=True)
             chunk.run()
-            chunk.sources_here.copy_(chunk.sources, non_blocking=True)
+            chunk.sources.copy_(chunk.step.sources, non_blocking=True)
         if self._stream is not None:
             self._stream.synchronize()
-        return chunk.sources_here, self._state
+        return chunk.sources, self._state
 
     @torch.inference_mode()
     def operations(self, hops: int = 1) -> int:
         """Kernels and copies of a step on a GPU, or operators that are more than views elsewhere; see `operations`."""
         chunk = self._chunk(hops * self.separator.hop)
-        kept = hold(self._state, self._network)
         with self._on_stream():
-            found = count_operations(chunk.plain, self.device)
-            copy_state(self._state, kept)
-        return found
+            return chunk.step.put_back(lambda: count_operations(chunk.step.run, self.device))
 
     @contextmanager
     def _on_stream(self) -> Iterator[None]:
@@ -129,65 +133,33 @@ class StaticExecutor:
         return self._chunks[frames]
 
     def _prepare(self, frames: int) -> _Chunk:
-        """Buffers for a chunk of `frames`, and what steps on them; the state is afterwards as before.
+        """What a chunk of `frames` needs; the state is afterwards as before.
 
         Three rounds come before the recording: libraries choose algorithms and take memory in them.
         """
-        shapes = (self.batch, 2, frames), (self.batch, len(self.separator.sources), 2, frames)
-        chunk = _Chunk(*(torch.zeros(shape, device=self.device) for shape in shapes))
-        if self._cuda:
-            chunk.mix_here, chunk.sources_here = (torch.zeros(shape).pin_memory() for shape in shapes)
-        else:
-            chunk.mix_here, chunk.sources_here = (torch.zeros(shape) for shape in shapes)
-        kept = hold(self._state, self._network)
-        with self._on_stream():
-            written = self._written(chunk)
-            copy_state(self._state, kept)
-            chunk.run = chunk.plain = lambda: self._step(chunk, written)
-            for _ in range(3 if self._cuda else 0):
-                chunk.plain()
-                copy_state(self._state, kept)
-        if self.graphs:
-            chunk.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(chunk.graph, pool=self._pool, stream=self._stream):
-                chunk.plain()
-            chunk.run = chunk.graph.replay
-        return chunk
-
-    def _written(self, chunk: _Chunk) -> list[Tensor]:
-        """Parts of the state that the step writes in place and a resting row needs back."""
-        kept = hold(self._state, self._network)
-        _, after = self._network.step(chunk.mix, self._state)
-        triples = zip(leaves(self._state), leaves(after), leaves(kept), strict=True)
-        return [
-            leaf
-            for leaf, new, copied in triples
-            if leaf.numel() and same_memory(leaf, new) and not same_memory(leaf, copied)
-        ]
-
-    def _step(self, chunk: _Chunk, written: list[Tensor]) -> None:
-        """One step on static memory; rows that rest keep what they had."""
         active = self._active if self.batch > 1 else None
-        before = [] if active is None else [leaf.clone() for leaf in written]
-        with _products("tf32" if self.precision == "tf32" else "ieee"):
-            sources, after = self._network.step(chunk.mix, self._state)
-        copy_state(self._state, after, active)
-        for leaf, old in zip(written, before, strict=False):  # nothing is kept of a single row
-            torch.where(rows_like(self._active, leaf), leaf, old, out=leaf)
-        chunk.sources.copy_(sources)
+        with self._on_stream():
+            step = StaticStep(self._network, self._state, active, (self.batch, frames), self._options)
+            step.rehearse(3 if self._cuda else 0)
+        here = (step.mix.cpu(), step.sources.cpu())
+        if self._cuda:
+            here = (here[0].pin_memory(), here[1].pin_memory())
+        if not self.graphs:
+            return _Chunk(step, *here, step.run)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            step.run()
+        return _Chunk(step, *here, graph.replay)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Chunk:
-    """Static buffers for chunks of one length, and the step on them: `run` as it is replayed, `plain` without graph."""
+    """A step for chunks of one length, its input and output on the host, and what runs it: the graph, or itself."""
 
+    step: StaticStep
     mix: Tensor
     sources: Tensor
-    mix_here: Tensor | None = None
-    sources_here: Tensor | None = None
-    run: Callable[[], None] | None = None
-    plain: Callable[[], None] | None = None
-    graph: Any = None
+    run: Callable[[], None]
 
 
 def _network(separator: Any, precision: str) -> Any:
@@ -203,17 +175,3 @@ def _network(separator: Any, precision: str) -> Any:
     if precision in TYPES:
         raise StreamsepError(f"this model does not compute in {precision}; choose float32")
     return separator
-
-
-@contextmanager
-def _products(kind: str) -> Iterator[None]:
-    """Products of float32 matrices on a GPU as `ieee` or `tf32`; a graph keeps what it was recorded with."""
-    places: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
-    before = [place.fp32_precision for place in places]
-    try:
-        for place in places:
-            place.fp32_precision = kind
-        yield
-    finally:
-        for place, value in zip(places, before, strict=True):
-            place.fp32_precision = value

@@ -67,7 +67,8 @@ class Attention(nn.Module):
             mask: over tokens, from `band` on the tick's positions, as `additive` makes it.
         """
         write(ring, tick, *self.project(other, turns[1]))
-        return self.attend(x, turns[0], *ring.unbind(1), mask)
+        keys, values = ring.unbind(1)
+        return self.attend(x, turns[0], keys, values, mask)
 
     @staticmethod
     def _split(x: Tensor, parts: int) -> Tensor:

@@ -128,7 +128,7 @@ class PairedRotary(nn.Module):
         self.rotary = rotary
 
     def forward(self, positions: Tensor) -> Turn:
-        """Factors at `positions [..., n]` for queries, keys and (not turned) values, `[..., n, 1, 3, 1, 2, dim / 2]`."""
+        """Factors at `positions [..., n]` for queries, keys and (still) values, `[..., n, 1, 3, 1, 2, dim / 2]`."""
         cosines, sines = (table.movedim(-4, -2)[..., None, None, :] for table in self.rotary(positions))
         one, zero = torch.ones_like(cosines), torch.zeros_like(cosines)
         first, second = torch.cat([cosines, sines], -2), torch.cat([-sines, cosines], -2)
