@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from streamsep.engine.executor import Executor
-from streamsep.models.tuning import this_place
 
 Step = Callable[[], object]
 Times = NDArray[np.float64]
@@ -61,6 +60,8 @@ def percentiles(times: Times, hop_seconds: float) -> dict[str, Any]:
 
 def write_result(path: Path | None, result: dict[str, Any]) -> None:
     """Print the result, and write it with the machine where it was measured."""
+    from streamsep.models.tuning import this_place  # it reads sound files, which a machine with a GPU need not
+
     text = json.dumps({"machine": this_place().machine, "torch": torch.__version__} | result, indent=2)
     print(text)
     if path is not None:

@@ -76,7 +76,9 @@ class SeatRings:
 
     def give(self, rows: Mask, stems: Audio) -> None:
         """Append a hop `[rows, stems, 2, hop]` to what the masked rows may read."""
-        self._stems[rows, self._given[rows] % self._stems.shape[1]] = stems[rows]
+        slots = self._given % self._stems.shape[1]
+        for row in np.flatnonzero(rows):  # each is one block of memory; a masked assignment would copy twice
+            self._stems[row, slots[row]] = stems[row]
         self._given[rows] += 1
 
     def waiting(self, row: int) -> int:

@@ -54,7 +54,7 @@ class Session:
 
         Returns:
             `sources [B, S, 2, n * hop]` where the executor is at home, lagging by `latency`; valid until the next
-            call, and silence in rows that rest.
+            call, and without meaning in rows that rest.
 
         Raises:
             ValueError: a chunk that is not whole hops, or not of `batch` rows.
@@ -128,10 +128,9 @@ class Session:
     def _step(self, mix: Tensor, active: Tensor | None) -> Tensor:
         awake = self._everyone if active is None else active
         sources, self._state = self.executor(self._admit(mix, awake), self._state, active)
-        if active is not None:
-            sources = torch.where(rows_like(awake, sources), sources, 0.0)
-        if not bool(torch.isfinite(sources).all()):
-            sources = self._recover(sources)
+        # A sum tells as much as a look at every sample, and makes no mask of them.
+        if not bool(torch.isfinite(sources.sum())):
+            sources = self._recover(sources, awake)
         if (cut := self._cut & awake).any():
             sources = self._die_away(sources, cut)
         last = sources[..., -1].clone()
@@ -154,9 +153,9 @@ class Session:
         self._cut[cut] = False
         return sources
 
-    def _recover(self, sources: Tensor) -> Tensor:
+    def _recover(self, sources: Tensor, awake: Tensor) -> Tensor:
         """Silence the rows that went non-finite and start them afresh: a poisoned state never heals by itself."""
-        broken = ~torch.isfinite(sources).flatten(1).all(dim=1).cpu()
+        broken = ~torch.isfinite(sources).flatten(1).all(dim=1).cpu() & awake
         self.recoveries += int(broken.sum())
         sources = sources.clone()
         sources[broken] = 0.0
