@@ -2,11 +2,11 @@
 
     python benchmarks/gpu.py [MODEL ...] [--steps 2000] [--json benchmarks/results/gpu.json]
 
-Of each model: eager, the static executor without a graph, and the CUDA graph in every precision; `--compiled` adds
-graphs of the step as torch.compile makes it, which takes minutes. The first hop of the table's models is that of a
-stage, 256. Random weights, all branches awake: times do not depend on them, and the difference from an eager float32
-step on the CPU is that of a model that sounds. Without CUDA the same ways run on the CPU, without graphs, and are only
-printed unless `--json` is given. It needs numpy, torch, PyYAML, safetensors and tqdm.
+Of each model: eager, the static executor without a graph, and the CUDA graph in every precision and with both branches
+side by side; `--compiled` adds the step as torch.compile makes it, which takes minutes. Random weights, all branches
+awake: times do not depend on them, and the difference from an eager float32 step on the CPU is that of a model that
+sounds. Without CUDA the same ways run on the CPU, without graphs, and are only printed unless `--json` is given. It
+needs numpy, torch, PyYAML, safetensors and tqdm.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from benchmarks.turns import Step, percentiles, take_turns  # noqa: E402
 from streamsep.engine.executor import EagerExecutor, Executor, inference_thread  # noqa: E402
 from streamsep.engine.operations import count_operations  # noqa: E402
 from streamsep.engine.static_executor import NO_CUDA_GRAPH, StaticExecutor  # noqa: E402
+from streamsep.engine.static_options import TOLERANCES, StaticOptions  # noqa: E402
 from tests.models import preset  # noqa: E402
 
 MODELS = ("live-12", "live-12-small", "live-6", "live-23", "live-23-small", "live-93")
@@ -41,38 +42,31 @@ RESULT = ROOT / "benchmarks" / "results" / "gpu.json"
 
 @dataclass(frozen=True)
 class Way:
-    """One way to run a step: `executor` eager or static, the latter in a precision, with a graph and compiled or not."""
+    """One way to run a step: as it is written, or on static memory with these options, with a graph or without."""
 
     name: str
-    executor: str = "static"
-    precision: str = "float32"
+    options: StaticOptions | None = None
     graph: bool = True
-    compiled: bool = False
 
     def open(self, model: Any, device: str) -> Executor:
         """The executor."""
-        if self.executor == "eager":
+        if self.options is None:
             return EagerExecutor(model, device=device)
         with without_graph(not self.graph):
-            return StaticExecutor(model, device=device, precision=self.precision, compiled=self.compiled)
+            return StaticExecutor(model, device=device, options=self.options)
 
 
 def ways(cuda: bool, compiled: bool) -> list[Way]:
     """All that this machine can do: graphs and TF32 are a GPU's."""
-    if not cuda:
-        return [
-            Way("eager", "eager"),
-            *(Way(f"static, {p}", precision=p, graph=False) for p in ("float32", "bfloat16")),
+    two = ("float32", "bfloat16")
+    found = [Way("eager"), *(Way(f"static, {p}", StaticOptions(p), graph=False) for p in two)]
+    if cuda:
+        found += [Way(f"graph, {p}", StaticOptions(p)) for p in TOLERANCES]
+        found += [
+            Way(f"graph, {p}, side by side", StaticOptions(p, side_by_side=True)) for p in ("float32", "bfloat16")
         ]
-    precisions = ("float32", "tf32", "bfloat16", "float16")
-    found = [
-        Way("eager", "eager"),
-        Way("static, float32", graph=False),
-        Way("static, bfloat16", "static", "bfloat16", False),
-    ]
-    found += [Way(f"graph, {precision}", precision=precision) for precision in precisions]
     if compiled:
-        found += [Way(f"compiled graph, {p}", precision=p, compiled=True) for p in ("float32", "bfloat16")]
+        found += [Way(f"compiled, {p}", StaticOptions(p, compiled=True)) for p in two]
     return found
 
 

@@ -1,11 +1,12 @@
 """How many streams one device carries: ticks of a full pool whose p99 is below a hop, over the size of the batch.
 
-    python benchmarks/streams.py [MODEL ...] [--device cuda] [--precision bfloat16] [--json benchmarks/results/streams.json]
+    python benchmarks/streams.py [MODEL ...] [--device cpu] [--json benchmarks/results/streams.json]
 
 The batch doubles until a tick's p99 outlasts the hop, or memory ends, and what lies between the last two sizes is
 halved until it is known to an eighth. A tick is all that a pool does: hops taken from the seats, made finite, copied to
-the device, stepped, copied back, looked at and handed out; feeding and reading are the seats' own threads'. Random weights: times do not depend on them. Without CUDA, or with
-`--device cpu`, steps are an eager batch on one core. A result file keeps one entry a device, and a run writes its own.
+the device, stepped, copied back, looked at and handed out; to feed and to read is for the seats' own threads. Random
+weights: times do not depend on them. Without CUDA, or with `--device cpu`, steps are an eager batch on one core. A
+result file keeps one entry for each kind of device, and a run writes its own.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from benchmarks.turns import Times, percentiles  # noqa: E402
 from streamsep.engine.executor import EagerExecutor, Executor, inference_thread  # noqa: E402
 from streamsep.engine.pool import StreamPool  # noqa: E402
 from streamsep.engine.static_executor import StaticExecutor  # noqa: E402
+from streamsep.engine.static_options import StaticOptions  # noqa: E402
 from tests.models import preset  # noqa: E402
 
 MODELS = ("live-12", "live-12-small", "live-23", "live-23-small")
@@ -42,7 +44,7 @@ def make_executor(model: Any, batch: int, device: str, precision: str) -> Execut
     """What a server would use: a graph on a GPU, an eager batch on a CPU."""
     if device == "cpu":
         return EagerExecutor(model, batch=batch)
-    return StaticExecutor(model, batch=batch, device=device, precision=precision)
+    return StaticExecutor(model, batch=batch, device=device, options=StaticOptions(precision))
 
 
 def time_ticks(executor: Executor, ticks: int, warm_up: int = 5) -> Times:

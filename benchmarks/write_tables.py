@@ -172,8 +172,11 @@ def gpu(result: dict[str, Any]) -> str:
         return UNMEASURED
     heads = ["model", "way", "hop ms", "p50 ms", "p99 ms", "p99.9 ms", "kernels and copies", "difference", "late steps"]
     rows = [
-        [r["model"], r["way"], *(f"{r[key]:.2f}" for key in ("hop_ms", "p50_ms", "p99_ms", "p999_ms"))]
-        + [str(r["operations"]), f"{r['difference']:.0e}", f"{r['late']} of {r['steps']}"]
+        [
+            *(r["model"], r["way"]),
+            *(f"{r[key]:.2f}" for key in ("hop_ms", "p50_ms", "p99_ms", "p999_ms")),
+            *(str(r["operations"]), f"{r['difference']:.0e}", f"{r['late']} of {r['steps']}"),
+        ]
         for r in result["rows"]
     ]
     words = f"On: {result['device']}; Python {result['python']}, torch {result['torch']}."
@@ -189,8 +192,11 @@ def streams(result: dict[str, Any]) -> str:
 def _streams(found: dict[str, Any]) -> str:
     heads = ["model", "precision", "streams", "hop ms", "p50 ms", "p99 ms", "p50 of a stream, ms", "late ticks"]
     rows = [
-        [r["model"], r["precision"], str(r["streams"]), *(f"{r[key]:.2f}" for key in ("hop_ms", "p50_ms", "p99_ms"))]
-        + [f"{r['p50_ms'] / r['streams']:.3f}", f"{r['late']} of {r['steps']}"]
+        [
+            *(r["model"], r["precision"], str(r["streams"])),
+            *(f"{r[key]:.2f}" for key in ("hop_ms", "p50_ms", "p99_ms")),
+            *(f"{r['p50_ms'] / r['streams']:.3f}", f"{r['late']} of {r['steps']}"),
+        ]
         for r in found["rows"]
         if "p50_ms" in r
     ]

@@ -17,6 +17,7 @@ from torch import Tensor
 from streamsep.engine.onnx_executor import OnnxExecutor
 from streamsep.engine.state import hold, let_rest
 from streamsep.engine.static_executor import StaticExecutor
+from streamsep.engine.static_options import StaticOptions
 from streamsep.errors import StreamsepError
 from streamsep.models.separator import Separator
 
@@ -136,7 +137,7 @@ def make_executor(
     """An executor by name (`auto`: the best one), on `device`; the model must already be there.
 
     Args:
-        precision: of the executor cuda-graph, see `StaticExecutor`; the others know float32 alone.
+        precision: of the executor cuda-graph, see `StaticOptions`; the others know float32 alone.
 
     Raises:
         StreamsepError: an unknown name, a device that this machine does not have, or a precision that it does not know.
@@ -150,7 +151,7 @@ def make_executor(
     if name == "cuda-graph" and torch.device(device).type != "cuda":
         raise StreamsepError("the executor cuda-graph needs a CUDA device; use --device cuda or --executor eager")
     if name == "cuda-graph":
-        return StaticExecutor(model, batch, str(device), max_chunk, precision)
+        return StaticExecutor(model, batch, str(device), max_chunk, StaticOptions(precision or "float32"))
     if precision not in (None, "float32"):
         raise StreamsepError(f"the executor {name} computes in float32; choose cuda-graph for {precision}")
     return EXECUTORS[name](model, batch=batch, device=str(device), max_chunk=max_chunk)

@@ -14,18 +14,12 @@ from torch import Tensor
 
 from streamsep.engine.operations import count_operations
 from streamsep.engine.state import copy_state
-from streamsep.engine.static_step import StaticStep, StepOptions
+from streamsep.engine.static_options import TOLERANCES, TYPES, StaticOptions, overruled
+from streamsep.engine.static_step import StaticStep
 from streamsep.errors import StreamsepError
 from streamsep.models.separator import Separator
 
 NO_CUDA_GRAPH = "STREAMSEP_NO_CUDA_GRAPH"
-PRECISION = "STREAMSEP_PRECISION"
-COMPILE = "STREAMSEP_COMPILE"
-
-# Greatest difference of a stem from `separator.step` in float32, by absolute value, for sound within +-1; the tests
-# measure that of the shipped model on music. TF32 keeps ten bits of a float32, as float16 does.
-TOLERANCES = {"float32": 1e-5, "tf32": 5e-3, "bfloat16": 5e-2, "float16": 5e-3}
-TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class StaticExecutor:
@@ -36,14 +30,8 @@ class StaticExecutor:
     state it returns is its own: clone it to keep it. Without CUDA, or with STREAMSEP_NO_CUDA_GRAPH=1, the very same
     functions run without the graph.
 
-    Args:
-        precision: of the networks: float32 (to the last bit), tf32 (products in TF32), bfloat16 or float16; None:
-            float32. Transforms, level, masks and synthesis are float32 in any case. The environment variable
-            STREAMSEP_PRECISION overrules it.
-        compiled: have the step compiled by torch.compile, which fuses what lies between products; it takes minutes at
-            the first chunk of each length, and a C compiler. STREAMSEP_COMPILE, 0 or 1, overrules it.
-
     Attributes:
+        options: how it computes, the environment heard.
         graphs: whether steps are recorded.
         tolerance: greatest difference from `separator.step` by absolute value, for sound within +-1.
 
@@ -59,16 +47,13 @@ class StaticExecutor:
         batch: int = 1,
         device: str = "cuda",
         max_chunk: int = 1,
-        precision: str | None = None,
-        compiled: bool = False,
+        options: StaticOptions | None = None,
     ) -> None:
         self.separator, self.batch, self.max_chunk = separator, batch, max_chunk
         self.device, self.home = torch.device(device), torch.device("cpu")
-        self.precision = os.environ.get(PRECISION) or precision or "float32"
-        self._network = _network(separator, self.precision)
-        self.tolerance = TOLERANCES[self.precision]
-        self.compiled = os.environ.get(COMPILE, str(int(compiled))) == "1"
-        self._options = StepOptions("tf32" if self.precision == "tf32" else "ieee", self.compiled)
+        self.options = overruled(options or StaticOptions())
+        self.tolerance = TOLERANCES[self.options.precision]
+        self._network = _network(separator, self.options)
         self._cuda = self.device.type == "cuda"
         self.graphs = self._cuda and os.environ.get(NO_CUDA_GRAPH) != "1"
         self._begin()
@@ -139,7 +124,7 @@ class StaticExecutor:
         """
         active = self._active if self.batch > 1 else None
         with self._on_stream():
-            step = StaticStep(self._network, self._state, active, (self.batch, frames), self._options)
+            step = StaticStep(self._network, self._state, active, (self.batch, frames), self.options)
             step.rehearse(3 if self._cuda else 0)
         here = (step.mix.cpu(), step.sources.cpu())
         if self._cuda:
@@ -162,16 +147,14 @@ class _Chunk:
     run: Callable[[], None]
 
 
-def _network(separator: Any, precision: str) -> Any:
+def _network(separator: Any, options: StaticOptions) -> Any:
     """What is to be stepped: the model's own form for inference, where it has one.
 
     Raises:
-        StreamsepError: see `StaticExecutor`.
+        StreamsepError: half precision of a model that has none.
     """
-    if precision not in TOLERANCES:
-        raise StreamsepError(f"unknown precision {precision!r}; choose one of {', '.join(TOLERANCES)}")
     if hasattr(separator, "fused"):
-        return separator.fused(TYPES.get(precision, torch.float32))
-    if precision in TYPES:
-        raise StreamsepError(f"this model does not compute in {precision}; choose float32")
+        return separator.fused(TYPES.get(options.precision, torch.float32), options.side_by_side)
+    if options.precision in TYPES:
+        raise StreamsepError(f"this model does not compute in {options.precision}; choose float32")
     return separator

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from streamsep.engine.state import copy_planned, copy_state, hold, leaves, plan_copy, rows_like, same_memory
+from streamsep.engine.static_options import StaticOptions
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class StepOptions:
-    """How a step is computed.
-
-    Attributes:
-        products: of float32 matrices on a GPU, `ieee` or `tf32`.
-        compiled: by torch.compile.
-    """
-
-    products: str = "ieee"
-    compiled: bool = False
 
 
 class StaticStep:
@@ -41,7 +28,7 @@ class StaticStep:
     """
 
     def __init__(
-        self, network: Any, state: Any, active: Tensor | None, shape: tuple[int, int], options: StepOptions
+        self, network: Any, state: Any, active: Tensor | None, shape: tuple[int, int], options: StaticOptions
     ) -> None:
         batch, frames = shape
         device = next(leaves(state)).device

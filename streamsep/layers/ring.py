@@ -84,7 +84,7 @@ def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def token_mask(frames: Tensor, query_tokens: int, key_tokens: int) -> Tensor:
-    """A mask over frames `[B, n, m]` as a mask over tokens `[B, 1, n * query_tokens, m * key_tokens]`."""
+    """A mask over frames `[B, n, m]`, of any type, as one over tokens `[B, 1, n * query_tokens, m * key_tokens]`."""
     b, n, m = frames.shape
     tokens = frames[:, :, None, :, None].expand(b, n, query_tokens, m, key_tokens)
     return tokens.reshape(b, 1, n * query_tokens, m * key_tokens)

@@ -19,27 +19,32 @@ from streamsep.layers.base import Device, Pointwise, State, StreamingLayer
 from streamsep.layers.dconv import Block
 from streamsep.layers.ring import Tick
 from streamsep.layers.rotary import Rotary
+from streamsep.layers.together import SideBySide
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.causal_transformer import CrossDomainTransformer
 
 
-def fuse(model: CausalHTDemucs, precision: torch.dtype) -> CausalHTDemucs:
+def fuse(model: CausalHTDemucs, precision: torch.dtype, side_by_side: bool) -> CausalHTDemucs:
     """A copy of `model` whose branches and transformer compute and remember in `precision`.
 
+    With `side_by_side` what the two branches do apart from each other overlaps in a CUDA graph; see `SideBySide`.
     Its weights are the model's as they are now; it cannot be trained, saved or made a graph of.
     """
     twin = copy.deepcopy(model).eval().requires_grad_(False)
     twin.has_graph = False
+    if side_by_side:
+        twin.together = SideBySide()
     for branch in twin.branches:
-        _replace(branch, branch.bins)
+        _replace(branch)
     if isinstance(twin.transformer, CrossDomainTransformer):
-        _replace(twin.transformer, None)
+        _replace(twin.transformer)
+        twin.transformer.together = twin.together
     for network in (*twin.branches, twin.transformer):
         network.to(precision)
     return twin
 
 
-def _replace(module: nn.Module, bins: int | None) -> None:
+def _replace(module: nn.Module) -> None:
     """Exchange the parts of `module`, at any depth, for which there is a fused form."""
     for name, part in module.named_children():
         if isinstance(part, Block):
@@ -51,7 +56,7 @@ def _replace(module: nn.Module, bins: int | None) -> None:
         elif isinstance(part, Pointwise) and isinstance(part.function, nn.Sequential):  # see `causal_unet.rewrite`
             setattr(module, name, FusedGate(part.function[0]))
         else:
-            _replace(part, bins)
+            _replace(part)
 
 
 class FusedGate(StreamingLayer):
