@@ -1,7 +1,7 @@
 """Make a run's averaged weights the ones that ship: `python tools/ship_weights.py runs/NAME/last.safetensors NAME`.
 
 Stores them in half precision as `streamsep/weights/NAME.safetensors` with their record beside them. Measure and
-write the tables afterwards (`benchmarks/write_tables.py`).
+write the tables afterwards (`python -m benchmarks.write_tables`).
 """
 
 from __future__ import annotations
