@@ -84,8 +84,9 @@ def _by_way(result: Facts, means: dict[str, float]) -> dict[str, list[tuple[floa
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="latency_quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+        prog="latency_quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )  # fmt: skip
     add_flags(parser, MODELS, "runs/latency")
     quality.add_song_flags(parser)
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "latency.json")
@@ -93,9 +94,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace, rest: Sequence[str]) -> None:
     """Train, measure, write and draw."""
-    weights = train_all(args)
+    weights = train_all(args, rest)
     measuring = quality.Measuring(args.out / "measured", args.seconds, args.jobs, leakage=False)
     result = quality.run(systems(weights), quality.find_songs(args), measuring)
     result["budget"] = {"steps": args.steps, "minutes": args.minutes}
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, or tell in one sentence what the user can mend."""
     try:
-        run(build_parser().parse_args(argv))
+        run(*build_parser().parse_known_args(argv))
     except StreamsepError as error:
         print(f"latency_quality: error: {error}", file=sys.stderr)
         return 1

@@ -5,7 +5,7 @@
 
 The budget is `--minutes` of training or `--steps`, the same for each. Every model is trained by `streamsep train` in
 OUT/MODEL from the configuration in OUT/MODEL.yaml; the same command goes on where it was stopped, and leaves what
-has come to its end alone. What `streamsep train` takes besides is handed on: ... -- --instruments DIR --voice DIR
+has come to its end alone. Other flags are handed on to `streamsep train`, as --voice DIR.
 """
 
 from __future__ import annotations
@@ -32,17 +32,22 @@ MODELS = ("live-23-small", "peer-unet", "peer-hs-tasnet", "htdemucs-small")
 def add_flags(parser: argparse.ArgumentParser, models: Sequence[str], out: str) -> None:
     """Flags of training side by side."""
     parser.add_argument("config", type=Path, help="training configuration; its model and length do not count")
-    parser.add_argument("--data", type=Path, required=True, help="folder of songs, as for streamsep train")
+    parser.add_argument(
+        "--data", action="append", required=True, metavar="FOLDER[=SHARE]", help="as for streamsep train"
+    )
     parser.add_argument("--models", nargs="+", default=models, help="presets (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path(out), help="folder of the runs (default %(default)s)")
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=float, help="training time of each model")
     budget.add_argument("--steps", type=int, help="steps of each model")
-    parser.add_argument("rest", nargs="*", help="after --: further flags of streamsep train")
 
 
-def train_all(args: argparse.Namespace) -> dict[str, Path]:
+def train_all(args: argparse.Namespace, rest: Sequence[str]) -> dict[str, Path]:
     """Train what has not come to its end; the last averaged weights of each model.
+
+    Args:
+        args: of `add_flags`.
+        rest: further flags of `streamsep train`.
 
     Raises:
         StreamsepError: no such preset, or a training that failed.
@@ -51,11 +56,11 @@ def train_all(args: argparse.Namespace) -> dict[str, Path]:
     for name in args.models:
         preset_info(name)
     for name in tqdm(args.models, desc="models", unit="model"):
-        _train(replace(config, model=name), args)
+        _train(replace(config, model=name), args, rest)
     return {name: args.out / name / "last.safetensors" for name in args.models}
 
 
-def _train(config: TrainConfig, args: argparse.Namespace) -> None:
+def _train(config: TrainConfig, args: argparse.Namespace, rest: Sequence[str]) -> None:
     hours = None if args.minutes is None else args.minutes / 60
     config = replace(config, loop=replace(config.loop, hours=hours, steps=args.steps))
     path = args.out / f"{config.model}.yaml"
@@ -65,8 +70,8 @@ def _train(config: TrainConfig, args: argparse.Namespace) -> None:
     with staged([path], "choose another --out") as (temporary,):
         temporary.write_text(text, encoding="utf-8")
     folder = args.out / config.model
-    command = [sys.executable, "-m", "streamsep", "train", str(path), "--data", str(args.data), "--out", str(folder)]
-    command += ["--cache", str(args.out / "cache"), "--resume", *args.rest]
+    command = [sys.executable, "-m", "streamsep", "train", str(path), "--out", str(folder), "--resume"]
+    command += ["--cache", str(args.out / "cache"), *(f"--data={root}" for root in args.data), *rest]
     if subprocess.run(command, check=False).returncode:
         raise StreamsepError(f"the training of {config.model} failed; the same command goes on where it stopped")
 
@@ -74,11 +79,12 @@ def _train(config: TrainConfig, args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train; then name the weights as systems of a comparison."""
     parser = argparse.ArgumentParser(
-        prog="train_side_by_side", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+        prog="train_side_by_side", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )  # fmt: skip
     add_flags(parser, MODELS, "runs/side-by-side")
     try:
-        weights = train_all(parser.parse_args(argv))
+        weights = train_all(*parser.parse_known_args(argv))
     except StreamsepError as error:
         print(f"train_side_by_side: error: {error}", file=sys.stderr)
         return 1
