@@ -57,7 +57,7 @@ def draw(result: Facts, path: Path) -> None:
     figure = Figure(figsize=(5 * len(groups), 4), layout="constrained")
     for axes, (group, facts) in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups.items(), strict=True):
         means = {name: table["mean"]["usdr"] for name, table in facts["scores"].items()}
-        for way, points in _by_way(result, means).items():
+        for way, points in by_way(result, means).items():
             if way == "offline":
                 axes.axhline(points[0][1], color=COLOURS[way], ls="--", label=WORDS[way])
             else:
@@ -71,7 +71,7 @@ def draw(result: Facts, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=100)
 
 
-def _by_way(result: Facts, means: dict[str, float]) -> dict[str, list[tuple[float, float]]]:
+def by_way(result: Facts, means: dict[str, float]) -> dict[str, list[tuple[float, float]]]:
     """(latency, dB) of the systems of each way, in the order of their latencies."""
     points: dict[str, list[tuple[float, float]]] = {}
     for name, value in means.items():

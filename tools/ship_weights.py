@@ -1,7 +1,8 @@
 """Make a run's averaged weights the ones that ship: `python tools/ship_weights.py runs/NAME/last.safetensors NAME`.
 
 Stores them in half precision as `streamsep/weights/NAME.safetensors` with their record beside them, and in the record
-what they reach on the example clip as a stream, which a test holds them to. Measure and write the tables afterwards (`python -m benchmarks.write_tables`).
+what they reach on the example clip as a stream, which a test holds them to. Measure and write the tables afterwards
+(`python -m benchmarks.write_tables`).
 """
 
 from __future__ import annotations
