@@ -1,6 +1,6 @@
 """Write the measured tables into README.md and the weights' card, from the files in benchmarks/results.
 
-    python benchmarks/write_tables.py [--check]
+    python -m benchmarks.write_tables [--check]
 
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between those marks is typed by hand.
 `--check` changes nothing and fails if a table is not what its results say. The results come from:
@@ -11,7 +11,10 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
     python -m benchmarks.steps --json benchmarks/results/steps.json
     python -m benchmarks.peers --json benchmarks/results/peers.json
     python -m benchmarks.aging --json benchmarks/results/aging.json
+    python -m benchmarks.sliding realtime --json benchmarks/results/sliding.json
     python benchmarks/soak.py --compare 60 --json benchmarks/results/soak.json
+
+`make bench` runs all but the first and the last.
 """
 
 from __future__ import annotations
@@ -21,20 +24,14 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from benchmarks.markdown import table
+from benchmarks.step_tables import RESULTS, misses, models, steps
 from streamsep.engine.timing import budget, queue_blocks
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
+ROOT = RESULTS.parent.parent
 PAGES = ("README.md", "streamsep/weights/live-23-small.md", "benchmarks/README.md")
-
-
-def table(heads: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; all columns but the first are numbers."""
-    rule = ["---"] + ["---:"] * (len(heads) - 1)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *rows))
 
 
 def quality(result: dict[str, Any]) -> str:
@@ -58,19 +55,6 @@ def live(result: dict[str, Any]) -> str:
         f"executor {result['executor']}), {result['late_hops']} late of {times['steps']} steps."
     )
     return table(["stem", "SDR dB", "SI-SDR dB", "best constant gain dB"], rows) + "\n\n" + words
-
-
-def steps(result: dict[str, Any]) -> str:
-    """A row a model and executor, then the machine."""
-    keys = ("hop_ms", "p50_ms", "p99_ms", "p999_ms", "rtf")
-    rows = [
-        [r["model"], r["executor"], *(f"{r[key]:.2f}" for key in keys), f"{r['late']} of {r['steps']}"]
-        for r in result["rows"]
-    ]
-    heads = ["model", "executor", "hop ms", "p50 ms", "p99 ms", "p99.9 ms", "RTF", "late steps"]
-    machine = result["machine"]
-    words = f"One core of: {machine['cpu']}; Python {machine['python']}, torch {machine['torch']}."
-    return table(heads, rows) + "\n\n" + words
 
 
 def realtime(result: dict[str, Any]) -> str:
@@ -152,7 +136,7 @@ def growth(result: dict[str, Any]) -> str:
             f"{r['rtf']:.2f}",
             f"{r['ratio']:.2f}",
         ]
-        for part in ("age", "context", "hop", "stems", "streams", "width")
+        for part in ("age", "context", "hop", "stems", "streams", "width", "width 512")
         for r in result[part]
     ]
     first, last = result["memory"][0], result["memory"][-1]
@@ -168,6 +152,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "live": ("live", live),
     "realtime": ("realtime", realtime),
     "steps": ("steps", steps),
+    "misses": ("steps", misses),
+    "models": ("steps", models),
     "soak": ("soak", soak),
     "stage": ("soak", stage),
     "peers": ("peers", peers),

@@ -5,16 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks import aging, peers
-from benchmarks.turns import percentiles, stepper, take_turns
+from benchmarks.turns import take_turns
 from benchmarks.write_tables import growth
-from streamsep.engine.executor import EagerExecutor, inference_thread
+from streamsep.bench.steps import stepper
+from streamsep.engine.executor import inference_thread
 from streamsep.engine.onnx_executor import OnnxExecutor
 from streamsep.errors import StreamsepError
-from tests.engine_toys import DelaySplit
 from tests.models import tiny
 
 
@@ -25,21 +24,6 @@ def test_turns_in_bouts() -> None:
     assert "".join(played) == "ab" + 3 * "aabb"
     assert {name: len(values) for name, values in times.items()} == {"a": 6, "b": 6}
     assert all((values >= 0).all() for values in times.values())
-
-
-def test_a_stepper_goes_on_with_its_state() -> None:
-    executor = EagerExecutor(DelaySplit())
-    states = []
-    executor.separator.step = lambda mix, state: states.append(state) or (mix, len(states))  # type: ignore
-    step = stepper(executor, 0)
-    step(), step(), step()
-    assert states == [0, 1, 2]
-
-
-def test_percentiles() -> None:
-    found = percentiles(np.array([0.001, 0.002, 0.003, 0.012]), 0.01)
-    assert (found["late"], found["steps"]) == (1, 4)
-    assert found["p50_ms"] == pytest.approx(2.5) and found["rtf"] == pytest.approx(0.25)
 
 
 def test_an_aged_stream_is_old_and_full(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +47,7 @@ def test_rows_are_measured_against_the_first() -> None:
     steps = {"once": stepper(OnnxExecutor(model)), "four times": aging.all_of([stepper(OnnxExecutor(model))] * 4)}
     with inference_thread():
         first, second = aging.compare(steps, dict.fromkeys(steps, model), 6)
-    assert first["ratio"] == 1 and 2 < second["ratio"] < 8
+    assert first["ratio"] == 1 and second["ratio"] > 2
     rows = {part: [first, second] for part in aging.PARTS}
     text = growth(rows | {"memory": [{"steps": 1, "rss_mb": 2.0}], "machine": "m"})
     assert text.count("\n| ") == 1 + 2 * len(aging.PARTS) and "after 1 2.0 MB" in text

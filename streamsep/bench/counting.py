@@ -86,7 +86,7 @@ def _flop(separator: Separator, state: Any, device: torch.device) -> tuple[int, 
     counter = FlopCounterMode(display=False, custom_mapping=_TRANSFORMS)
     with sdpa_kernel(SDPBackend.MATH), counter:
         separator.step(torch.randn(1, 2, separator.hop, device=device), state)
-    counted = counter.get_flop_counts()["Global"]
+    counted = counter.get_flop_counts().get("Global", {})
     transforms = sum(flop for operator, flop in counted.items() if operator in _TRANSFORMS)
     return sum(counted.values()) - transforms, transforms
 

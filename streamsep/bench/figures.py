@@ -44,8 +44,8 @@ def per_million(misses: int, steps: int) -> dict[str, float]:
     return {"rate": 1e6 * share, "low": 1e6 * low if misses else 0.0, "high": 1e6 * high}
 
 
-def histogram(times: Times) -> list[tuple[float, int]]:
-    """(lower end in ms, count) of the bins that hold anything; a bin is a factor of ten wide by the 40th root."""
+def histogram(times: Times) -> dict[str, int]:
+    """How many fall into each bin that holds any, by its lower end in ms; 40 bins are a factor of ten."""
     bins = np.floor(BINS * np.log10(np.maximum(1000 * times, 1e-6))).astype(int)
     found = zip(*np.unique(bins, return_counts=True), strict=True)
-    return [(float(f"{10 ** (number / BINS):.5g}"), int(count)) for number, count in found]
+    return {f"{10 ** (number / BINS):.5g}": int(count) for number, count in found}

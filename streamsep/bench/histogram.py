@@ -28,8 +28,9 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     panels = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
     for panel, row in zip(panels, rows, strict=True):
         _panel(panel, row)
-    panels[0].legend(loc="upper right", frameon=False, fontsize="small")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False)
     panels[-1].set_xlabel("ms")
+    panels[-1].xaxis.set_major_formatter("{x:g}")
     with staged([path], "choose another file for the histogram") as (temporary,):
         figure.savefig(temporary, format="png", dpi=80)
 
@@ -37,8 +38,8 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 def _panel(panel: Any, row: dict[str, Any]) -> None:
     width = 10 ** (1 / BINS) - 1
     for part, colour, name in ((row["control"], CONTROL, "control"), (row, STEP, "steps")):
-        starts = [start for start, _ in part["histogram"]]
-        heights = [count for _, count in part["histogram"]]
+        starts = [float(start) for start in part["histogram"]]
+        heights = list(part["histogram"].values())
         widths = [width * start for start in starts]
         panel.bar(starts, heights, widths, align="edge", color=colour, alpha=0.8, label=name)
     panel.axvline(row["hop_ms"], color=DEADLINE, label="hop: the time there is")
