@@ -10,6 +10,7 @@ is what counts. Random weights: times do not depend on them.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -196,8 +197,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     args = parser.parse_args()
     chosen = args.parts or [*PARTS, "memory"]
+    # Parts that are not measured now stay as they were.
+    result: dict[str, Any] = {}
+    if args.json and args.json.exists() and args.parts:
+        result = json.loads(args.json.read_text(encoding="utf-8"))
     with inference_thread():
-        result: dict[str, Any] = {part: PARTS[part](args.rounds) for part in chosen if part in PARTS}
+        result |= {part: PARTS[part](args.rounds) for part in chosen if part in PARTS}
         if "memory" in chosen:
             result["memory"] = memory(args.steps)
     write_result(args.json, result)

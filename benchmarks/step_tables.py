@@ -86,11 +86,18 @@ def sdr(row: Row) -> str:
     """The model's SDR: on the held-out songs where that was measured, else by the record of its weights."""
     if not row["trained"]:
         return "untrained"
-    held_out = json.loads((RESULTS / "quality.json").read_text(encoding="utf-8"))
-    if held_out.get("model") == row["model"]:
-        stems = held_out["mean"].values()
-        return f"{sum(stem['sdr'] for stem in stems) / len(stems):.2f}"
-    return "unknown" if row["sdr"] is None else f"{row['sdr']:.2f}"
+    measured = held_out(json.loads((RESULTS / "quality.json").read_text(encoding="utf-8")), row["model"])
+    found = row["sdr"] if measured is None else measured
+    return "unknown" if found is None else f"{found:.2f}"
+
+
+def held_out(quality: Row, model: str) -> float | None:
+    """Mean SDR over the stems of the real songs that were held out; None where the model was not measured."""
+    if quality.get("model") == model:
+        stems = quality["mean"].values()
+        return sum(float(stem["sdr"]) for stem in stems) / len(stems)
+    scores = quality.get("groups", {}).get("real", {}).get("scores", {})
+    return float(scores[model]["mean"]["usdr"]) if model in scores else None
 
 
 def place(result: Row) -> str:

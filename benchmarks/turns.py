@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from streamsep.bench.case import machine
-from streamsep.bench.figures import Times
+from streamsep.bench.figures import Times, percentiles
 from streamsep.bench.steps import Step, seconds_of
-from streamsep.files import staged
+
+__all__ = ["Step", "Times", "percentiles", "take_turns", "write_result"]
 
 
 def take_turns(steps: Mapping[str, Step], rounds: int, name: str, bout: int = 1, warm_up: int = 20) -> dict[str, Times]:
@@ -33,7 +33,12 @@ def take_turns(steps: Mapping[str, Step], rounds: int, name: str, bout: int = 1,
 
 def write_result(path: Path | None, result: dict[str, Any]) -> None:
     """Print the result, and write it with the machine where it was measured."""
-    text = json.dumps(machine() | result, indent=2)
+    # These read sound files, which a machine that only steps on a GPU need not.
+    from streamsep.bench.case import machine
+    from streamsep.files import staged
+
+    here = machine()
+    text = json.dumps(here | result | here, indent=2)
     print(text)
     if path is not None:
         with staged([path], "choose another --json") as (temporary,):

@@ -124,6 +124,18 @@ def peers(result: dict[str, Any]) -> str:
     return table(heads, rows) + "\n\n" + words
 
 
+def sliding(result: dict[str, Any]) -> str:
+    """What a run of the sliding window against the clock met, in a sentence."""
+    window, hop, ahead = (result["chosen"][key] / result["tuning"]["sample_rate"] for key in _WINDOWING)
+    return (
+        f"`{result['model']}` with a look-ahead of {1000 * ahead:.0f} ms: the planner chose a window of {window:.2f} s "
+        f"every {1000 * hop:.0f} ms. {result['misses']} of {result['steps']} steps were not done within their hop, "
+        f"{result['excused']} of them for the machine; p50 {result['p50_ms']:.0f} ms, p99 {result['p99_ms']:.0f} ms; a "
+        f"process that only sleeps woke up to {result['watcher_longest_ms']:.0f} ms late. One core of: "
+        f"{result['machine']}."
+    )
+
+
 def growth(result: dict[str, Any]) -> str:
     """A row for everything that grows, with its ratio to the first of its kind; then memory in a sentence."""
     rows = [
@@ -147,6 +159,7 @@ def growth(result: dict[str, Any]) -> str:
     return table(["grows", "to", "hop", "p50 ms", "p99.9 ms", "RTF", "ratio"], rows) + "\n\n" + words
 
 
+_WINDOWING = ("window", "hop", "lookahead")
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "quality": ("quality", quality),
     "live": ("live", live),
@@ -158,6 +171,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "stage": ("soak", stage),
     "peers": ("peers", peers),
     "growth": ("aging", growth),
+    "sliding": ("sliding", sliding),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import draw_steps, run_all, step_tables
+from benchmarks import draw_steps, run_all, step_tables, write_tables
 
 
 def row(**facts: Any) -> dict[str, Any]:
@@ -53,6 +53,12 @@ def test_every_rtf_stands_beside_an_sdr() -> None:
     assert step_tables.sdr(row(model="live-6-small", trained=False, sdr=None)) == "untrained"
 
 
+def test_held_out_songs_by_group() -> None:
+    quality = {"groups": {"real": {"scores": {"mine": {"mean": {"usdr": 3.25}}}}, "rendered": {}}}
+    assert step_tables.held_out(quality, "mine") == 3.25
+    assert step_tables.held_out(quality, "other") is None
+
+
 @pytest.mark.usefixtures("held_out")
 def test_the_table_of_steps() -> None:
     place = {"machine": "2 x CPU", "system": "Linux", "python": "3", "torch": "2", "streamsep": "0", "load": 0.5}
@@ -91,6 +97,19 @@ def test_the_table_of_models() -> None:
     facts = {"model": "m", "hop": 441, "mflop": 13.04, "transform_mflop": 0.56}
     (line,) = step_tables.models({"models": [work | facts]}).splitlines()[2:]
     assert line == "| m | 441 | 1.30 M | 5.2 | 2.5 | 13.0 | 0.6 | 1.36 | 856 | - |"
+
+
+def test_the_sliding_window_in_a_sentence() -> None:
+    result = {
+        "model": "m",
+        "machine": "2 x CPU",
+        "tuning": {"sample_rate": 44100},
+        "chosen": {"window": 66150, "hop": 22050, "lookahead": 11025},
+        **{"steps": 186, "misses": 3, "excused": 2, "p50_ms": 197.1, "p99_ms": 550.9, "watcher_longest_ms": 84.2},
+    }
+    text = write_tables.sliding(result)
+    assert "look-ahead of 250 ms: the planner chose a window of 1.50 s every 500 ms. 3 of 186 steps" in text
+    assert "2 of them for the machine; p50 197 ms, p99 551 ms; a process that only sleeps woke up to 84 ms" in text
 
 
 def test_only_the_quickest_executor_is_drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

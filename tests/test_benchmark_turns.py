@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from streamsep.bench.steps import stepper
 from streamsep.engine.executor import inference_thread
 from streamsep.engine.onnx_executor import OnnxExecutor
 from streamsep.errors import StreamsepError
+from streamsep.models.registry import build_preset
 from tests.models import tiny
 
 
@@ -51,6 +53,31 @@ def test_rows_are_measured_against_the_first() -> None:
     rows = {part: [first, second] for part in aging.PARTS}
     text = growth(rows | {"memory": [{"steps": 1, "rss_mb": 2.0}], "machine": "m"})
     assert text.count("\n| ") == 1 + 2 * len(aging.PARTS) and "after 1 2.0 MB" in text
+
+
+def test_parts_that_are_not_measured_stay_as_they_were(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "aging.json"
+    figures.write_text(json.dumps({"machine": "another", "age": ["old"], "width": ["old"]}))
+    monkeypatch.setattr(aging, "PARTS", {"age": lambda rounds: [rounds], "width": lambda rounds: [2 * rounds]})
+    monkeypatch.setattr(aging, "memory", lambda steps: [steps])
+    monkeypatch.setattr(sys, "argv", ["aging", "age", "--rounds", "3", "--json", str(figures)])
+    aging.main()
+    found = json.loads(figures.read_text())
+    assert (found["age"], found["width"]) == ([3], ["old"]) and found["machine"] != "another"
+    monkeypatch.setattr(sys, "argv", ["aging", "--rounds", "3", "--steps", "7", "--json", str(figures)])
+    aging.main()
+    found = json.loads(figures.read_text())
+    assert (found["age"], found["width"], found["memory"]) == ([3], [6], [7])
+
+
+def test_sizes_for_one_core() -> None:
+    found = aging.sizes("live-23-small")
+    assert found["live-23-small"] == build_preset("live-23-small").config
+    twice = found["width x 2, dim 192, window 4096"]
+    assert (twice.hop, twice.window, twice.transformer.dim) == (512, 4096, 192)
+    assert twice.waveform.channels == tuple(2 * c for c in found["live-23-small"].waveform.channels)
 
 
 def test_the_peer_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

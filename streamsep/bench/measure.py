@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from streamsep.bench.case import Case, is_trained, machine, recorded_sdr
@@ -46,6 +47,8 @@ def measure(case: Case, plan: Plan) -> Row:
     with inference_thread(case.threads):
         timed = _run(executor, plan)
     memory = {"start_mb": _mb(before), "peak_mb": _mb(peak_memory())}
+    if executor.device.type == "cuda":
+        memory["device_mb"] = torch.cuda.max_memory_allocated(executor.device) / 1e6
     return row_of(case, executor, timed) | {"realtime": plan.realtime, "memory": memory} | machine(case.device)
 
 

@@ -114,7 +114,8 @@ def _operators(row: dict[str, Any]) -> str:
 def _memory(memory: dict[str, Any]) -> str:
     if memory["peak_mb"] is None:
         return "unknown on this system"
-    return f"{memory['peak_mb']:.0f} MB resident at most, {memory['start_mb']:.0f} MB of it before the model"
+    device = f"; {memory['device_mb']:.0f} MB on the device" if "device_mb" in memory else ""
+    return f"{memory['peak_mb']:.0f} MB resident at most, {memory['start_mb']:.0f} MB of it before the model{device}"
 
 
 def _many(number: int, what: str) -> str:
