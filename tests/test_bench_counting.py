@@ -18,7 +18,7 @@ class Toy(nn.Module):
     """A step of 64 samples; `work` is what it does with `mix [1, 2, 64]` before it gives the mix four times."""
 
     hop, latency, sample_rate = 64, 0, 44100
-    sources = ("a", "b", "c", "d")
+    sources: tuple[str, ...] = ("a", "b", "c", "d")
 
     def init_state(self, batch: int = 1, max_chunk: int = 1, device: Any = None, dtype: Any = None) -> Any:
         return (torch.zeros(batch, 5), torch.zeros(batch, 2, dtype=torch.int64))

@@ -61,6 +61,7 @@ def test_as_many_steps_as_fit(capsys: pytest.CaptureFixture[str]) -> None:
         (["--model", "htdemucs-small"], "add --lookahead 500ms"),
         (["--model", "live-24"], "no model or file 'live-24'"),
         (["--executor", "fast"], "unknown executor 'fast'"),
+        (["--precision", "bfloat16"], "computes in float32"),
     ],
 )
 def test_what_cannot_be_measured(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from streamsep.engine.state import clone_state, copy_rows, copy_state, leaves, map_state
+from streamsep.engine.state import clone_state, copy_state, fill_rows, leaves, map_state
 
 
 class Nest(NamedTuple):
@@ -43,7 +43,7 @@ def test_clone_shares_no_memory() -> None:
 
 def test_rows_are_overwritten_alone() -> None:
     state = nest(5.0)
-    copy_rows(state, nest(0.0), torch.tensor([0, 2]))
+    fill_rows(state, map_state(lambda x: x[:1], nest(0.0)), torch.tensor([0, 2]))
     assert state.ring[:, 0].tolist() == [0, 5, 0]
     assert state.inner[1]["position"].tolist() == [0, 5, 0]
 

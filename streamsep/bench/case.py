@@ -29,6 +29,7 @@ class Case:
         model: a preset or a checkpoint; a preset without weights gets random ones, of which times do not depend.
         executor: as `make_executor` knows it; device: as torch does.
         batch: streams that are stepped together; threads: of the CPU, for one operator.
+        precision: of the networks, where the executor has a choice; None: its own.
         lookahead, window, hop: seconds, for offline models: see `load_separator`.
     """
 
@@ -37,6 +38,7 @@ class Case:
     device: str = "cpu"
     batch: int = 1
     threads: int = 1
+    precision: str | None = None
     lookahead: float | None = None
     window: float | None = None
     hop: float | None = None
@@ -49,7 +51,8 @@ class Case:
         """
         sliding = {"lookahead": self.lookahead, "window": self.window, "hop": self.hop}
         separator = as_separator(load_or_build(self.model, self.device), self.model, **sliding, threads=self.threads)
-        executor = make_executor(self.executor, separator, batch=self.batch, device=self.device)
+        options = {"batch": self.batch, "device": self.device, "precision": self.precision}
+        executor = make_executor(self.executor, separator, **options)  # type: ignore[arg-type]
         if executor.name == "onnx" and self.threads > 1:
             raise StreamsepError("the executor onnx runs on one thread; leave --threads out or use --executor eager")
         return executor

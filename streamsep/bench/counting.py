@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from streamsep.engine.operations import count_operations
 from streamsep.engine.state import leaves
 from streamsep.models.separator import Separator
 
@@ -27,7 +27,7 @@ class Work:
         mflop: of matrix products, convolutions and attention, a multiplication and an addition being two; what goes
             element by element (norms, activations, masks) is not counted.
         transform_mflop: of Fourier transforms: by custom 5/2 n log2 n for n real samples, 5 n log2 n for complex ones.
-        dispatches: operators of PyTorch in an eager step, views included.
+        dispatches: of an eager step: operators of PyTorch that are more than a view, on a GPU kernels and copies.
         nodes: of the ONNX graph, as written; None where there is none.
     """
 
@@ -58,26 +58,12 @@ def count(separator: Separator) -> Work:
     )
 
 
-class _Counter(TorchDispatchMode):
-    """Counts what PyTorch is asked to do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.calls += 1
-        return func(*args, **(kwargs or {}))
-
-
 # Not inference mode: there, what PyTorch composes of several operators would be counted as one.
 @torch.no_grad()
 def _dispatches(separator: Separator, device: torch.device) -> int:
     state = separator.init_state(batch=1, device=device)
-    counter = _Counter()
-    with counter:
-        separator.step(torch.randn(1, 2, separator.hop, device=device), state)
-    return counter.calls
+    mix = torch.randn(1, 2, separator.hop, device=device)
+    return count_operations(lambda: separator.step(mix, state), device)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from streamsep.bench.counting import count
 from streamsep.bench.figures import histogram, per_million, percentiles
 from streamsep.bench.steps import Step, Timed, idle_step, in_a_row, in_real_time, joined, stepper
 from streamsep.engine.executor import Executor, inference_thread
+from streamsep.engine.static_executor import StaticExecutor
 from streamsep.evaluation.separation import peak_memory
 
 Row = dict[str, Any]
@@ -60,7 +61,7 @@ def row_of(case: Case, executor: Executor, timed: Timed) -> Row:
         "model": case.model,
         "executor": executor.name,
         "device": case.device,
-        "precision": getattr(executor, "precision", "float32"),
+        "precision": executor.options.precision if isinstance(executor, StaticExecutor) else "float32",
         "batch": case.batch,
         "threads": case.threads,
         "trained": is_trained(case.model),
@@ -70,6 +71,8 @@ def row_of(case: Case, executor: Executor, timed: Timed) -> Row:
     }
     steps = percentiles(timed.steps, deadline) | {"late": int(timed.late.sum())}
     row = about | asdict(count(separator)) | steps
+    if isinstance(executor, StaticExecutor):
+        row["dispatches"] = executor.operations()
     row["misses_per_million"] = per_million(row["late"], row["steps"])
     row["in_time"] = row["p999_ms"] < row["hop_ms"]
     row["histogram"] = histogram(timed.steps)

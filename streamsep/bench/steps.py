@@ -56,7 +56,7 @@ def stepper(executor: Executor, state: Any = None) -> Step:
     turn = iter(range(1 << 62))
 
     def step() -> None:
-        mix = hops[next(turn) % len(hops)].to(executor.device)
+        mix = hops[next(turn) % len(hops)].to(executor.home)
         sources, held[0] = executor(mix, held[0])
         sources.cpu()
 

@@ -42,6 +42,7 @@ def add_parser(subparsers: Any) -> None:
     length.add_argument("--seconds", type=positive_float, metavar="S", help="time as many steps as fit into S seconds")
     parser.add_argument("--realtime", action="store_true", help="one step a hop; the control is the sleep before it")
     parser.add_argument("--batch", type=positive_int, default=1, metavar="N", help="streams in a step (default 1)")
+    parser.add_argument("--precision", metavar="NAME", help="of cuda-graph: float32, tf32, bfloat16 or float16")
     parser.add_argument("--threads", type=positive_int, default=1, metavar="N", help="of the CPU (default 1)")
     parser.add_argument("--core", type=int, metavar="N", help="stay on core N (from 0; Linux)")
     parser.add_argument("--json", action="store_true", help="print one row as JSON")
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     device = str(pick_device(args.device))
     name = args.model or default_model("stream")
     sliding = (args.lookahead, args.window, args.hop)
-    case = Case(name, args.executor, device, args.batch, args.threads, *sliding)
+    case = Case(name, args.executor, device, args.batch, args.threads, args.precision, *sliding)
     row = measure(case, Plan(args.steps, args.seconds, realtime=args.realtime)) | {"core": args.core}
     print(json.dumps(row) if args.json else to_text(row))
     if args.histogram:
@@ -107,7 +108,7 @@ def _times(name: str, part: dict[str, Any]) -> str:
 
 
 def _operators(row: dict[str, Any]) -> str:
-    eager = f"{row['dispatches']} operators of PyTorch"
+    eager = f"{row['dispatches']} {'operators' if row['device'] == 'cpu' else 'kernels and copies'} of PyTorch"
     return f"{row['nodes']} nodes of ONNX ({eager})" if row["executor"] == "onnx" else eager
 
 
