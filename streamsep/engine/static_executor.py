@@ -126,9 +126,7 @@ class StaticExecutor:
         with self._on_stream():
             step = StaticStep(self._network, self._state, active, (self.batch, frames), self.options)
             step.rehearse(3 if self._cuda else 0)
-        here = (step.mix.cpu(), step.sources.cpu())
-        if self._cuda:
-            here = (here[0].pin_memory(), here[1].pin_memory())
+        here = [torch.zeros(there.shape, pin_memory=self._cuda) for there in (step.mix, step.sources)]
         if not self.graphs:
             return _Chunk(step, *here, step.run)
         graph = torch.cuda.CUDAGraph()
