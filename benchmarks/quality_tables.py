@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.markdown import table
 from streamsep.evaluation.quality import GAIN, MASK
 
 Facts = dict[str, Any]
 STEMS = ("drums", "bass", "other", "vocals")
 NAMES = {GAIN: "best constant gain", MASK: "ideal ratio mask"}
-
-
-def table(heads: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; all columns but the first are numbers."""
-    rule = ["---"] + ["---:"] * (len(heads) - 1)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *rows))
 
 
 def number(value: float | None, form: str = ".2f") -> str:

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.quality_tables import number, table
+from benchmarks.markdown import table
+from benchmarks.quality_tables import number
 from streamsep.errors import StreamsepError, missing
 from streamsep.evaluation.material import Material, Wanted, Waves, prepare
 from streamsep.evaluation.metrics import StemTotals
