@@ -66,9 +66,9 @@ def advance(clock: Clock, frames: int) -> tuple[Tick, Clock]:
 
 
 def write(ring: KV, tick: Tick, keys: Tensor, values: Tensor) -> None:
-    """Put the new frames `[B, heads, n, tokens, dim]` into their slots, in place."""
-    ring.keys[tick.rows, :, tick.slots] = keys.transpose(1, 2)
-    ring.values[tick.rows, :, tick.slots] = values.transpose(1, 2)
+    """Put the new frames `[B, heads, n, tokens, dim]` into their slots, in place; autocast has them in another type."""
+    ring.keys[tick.rows, :, tick.slots] = keys.transpose(1, 2).to(ring.keys.dtype)
+    ring.values[tick.rows, :, tick.slots] = values.transpose(1, 2).to(ring.values.dtype)
 
 
 def band(queries: Tensor, keys: Tensor, context: int, lookahead: int) -> Tensor:

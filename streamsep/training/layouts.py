@@ -62,7 +62,7 @@ def song_files(folder: Path) -> SongFiles:
     for name, stem in _REST_OF.items():
         rest = _sound(folder, name)
         if rest and set(stems) <= {stem}:
-            others = tuple(sorted(set(STEMS) - {stem}, key=lambda other: other == "other"))
+            others = tuple(sorted((s for s in STEMS if s != stem), key=lambda s: s == "other"))
             return SongFiles({**stems, others[-1]: [rest]}, others)
     return SongFiles(stems)
 

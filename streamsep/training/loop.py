@@ -216,7 +216,10 @@ class Trainer:
     def save(self) -> None:
         """Write the state and the last averaged weights."""
         if self.world.first:
-            save_state(self.out / "state.pt", self.model, self.average, self.optimiser, self.progress)
+            size = self.config.loop.part_megabytes
+            save_state(
+                self.out / "state.pt", self.model, self.average, self.optimiser, self.progress, part_megabytes=size
+            )
             self._export_to("last")
 
     def _export_to(self, name: str) -> None:
