@@ -9,7 +9,8 @@ import torch
 from streamsep.config import from_dict
 from streamsep.errors import StreamsepError
 from streamsep.training.augment import crop_start, pan, read_at_speed
-from streamsep.training.batches import BatchConfig, BatchMaker, known_apart
+from streamsep.training.batch_effects import BatchEffects, EffectsConfig
+from streamsep.training.batches import BatchConfig, BatchMaker, known_apart, varied
 from streamsep.training.clips import BLOCK, Clip
 from streamsep.training.data import STEMS, Library, Song
 
@@ -153,6 +154,17 @@ def test_two_processes_draw_the_rows_of_one_with_twice_the_batch() -> None:
     parts = [BatchMaker(make_library(), replace(CONFIG, size=2), STEMS, HOP, rank=rank)(7) for rank in (0, 1)]
     assert torch.equal(torch.cat([part.mix for part in parts]), whole.mix)
     assert torch.equal(torch.cat([part.known for part in parts]), whole.known)
+
+
+def test_effects_are_those_of_the_rows_whichever_process_has_them() -> None:
+    effects = BatchEffects(EffectsConfig(), STEMS)
+    makers = [BatchMaker(make_library(), replace(CONFIG, size=2), STEMS, HOP, rank=rank) for rank in (0, 1)]
+    maker = BatchMaker(make_library(), replace(CONFIG, size=4), STEMS, HOP)
+    whole = varied(maker(7), effects, 7, maker.rows)
+    parts = [varied(part(7), effects, 7, part.rows) for part in makers]
+    assert torch.equal(torch.cat([part.sources for part in parts]), whole.sources)
+    torch.testing.assert_close(whole.mix, whole.sources.sum(1))
+    assert not torch.equal(varied(maker(7), effects, 8, maker.rows).mix, whole.mix)
 
 
 def test_shifted_stems_of_a_song_are_out_of_time() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from streamsep.training.batch_effects import EffectsConfig
 from streamsep.training.batches import BatchConfig
 from streamsep.training.data import DataConfig
 from streamsep.training.losses import LossConfig
@@ -71,12 +72,13 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything about a run but where the files are."""
+    """Everything about a run but where the files are; `effects` are those on whole batches, null for none."""
 
     model: str
     data: DataConfig = field(default_factory=DataConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    effects: EffectsConfig | None = None
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     licence: str = "MIT"
