@@ -11,7 +11,11 @@ from streamsep.errors import StreamsepError
 from streamsep.training.clips import SUFFIXES
 
 STEMS = ("drums", "bass", "other", "vocals")
-_REST_OF = {"instrumental": "vocals", "accompaniment": "vocals", **{f"{no}_{stem}": stem for stem in STEMS for no in ("no", "minus")}}
+_REST_OF = {
+    "instrumental": "vocals",
+    "accompaniment": "vocals",
+    **{f"{no}_{stem}": stem for stem in STEMS for no in ("no", "minus")},
+}
 
 
 class SongFiles(NamedTuple):

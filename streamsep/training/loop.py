@@ -95,7 +95,7 @@ class Trainer:
         objective = Objective(self.model, config.loss, bf16=config.loop.bf16, teacher=teacher)
         self.objective = world.wrap(objective)
         self.batches = BatchMaker(library, config.batch, model.sources, objective.hop, rank=world.rank)  # type: ignore[arg-type]
-        self.effects = config.effects and BatchEffects(config.effects, self.batches.sources)
+        self.effects = None if config.effects is None else BatchEffects(config.effects, self.batches.sources)
         self.optimiser = adamw(self.model, config.optimiser)
         self.average = Average(self.model, config.optimiser.ema)
         self.progress = Progress()
