@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamsep.training.clips import RATE, Samples
 
@@ -90,5 +91,5 @@ def _band(noise: Samples, low: float, high: float) -> Samples:
     return np.fft.irfft(spectrum, noise.shape[1]).astype(np.float32)
 
 
-def _energy(response: Samples) -> float:
+def _energy(response: NDArray[np.floating]) -> float:
     return max(float(np.sqrt(np.square(response, dtype=np.float64).sum(1).mean())), 1e-9)

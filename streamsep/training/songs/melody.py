@@ -69,7 +69,7 @@ def contour(notes: list[Sung], seconds: float, delivery: Delivery, rng: Generato
     time = np.arange(int(seconds / STEP) + 1) * STEP
     starts = np.array([note.start for note in notes])
     place = np.maximum(np.searchsorted(starts, time, "right") - 1, 0)
-    pitch = np.array([note.pitch for note in notes])[place]
+    pitch = np.array([note.pitch for note in notes], np.float64)[place]
     if delivery.tuned:
         return _hertz(pitch)
     for before, after in pairwise(notes):

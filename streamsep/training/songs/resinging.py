@@ -115,8 +115,9 @@ def _grains(
         centres = np.where(toned, marks[nearest], places)
     else:
         centres = places
-    spacing = np.diff(times, append=times[-1:] + 0.005) if len(times) else times
-    gains = np.where(toned, np.sqrt(np.clip(spacing * RATE / period, 0.25, 4.0)), 1.0)
+    # Grains that come twice as often bring twice the power.
+    sparse = np.diff(times, append=times[-1:] + 1) * RATE / period
+    gains = np.where(toned & (sparse < 3), np.sqrt(np.maximum(sparse, 0.25)), 1.0)
     gains = np.where(breath, rng.choice((-0.5, 0.5), len(places)), gains)
     if manner.rough:
         every = np.arange(len(gains)) % int(rng.integers(2, 4)) == 0

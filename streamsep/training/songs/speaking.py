@@ -16,7 +16,6 @@ import soxr
 from streamsep.errors import StreamsepError
 from streamsep.training.clips import RATE, Samples
 
-_LINES = 24  # spoken lines a singer
 _LATIN = {"it": "latin-1", "fi": "latin-1", "es": "latin-1", "cs": "iso-8859-2"}  # what festival's voices read
 
 
@@ -29,15 +28,15 @@ class Speaker:
     language: str
     words: tuple[str, ...]
 
-    def lines(self, rng: np.random.Generator) -> list[Samples]:
-        """Spoken lines `[T]` at 44.1 kHz, of five to nine random words each.
+    def lines(self, rng: np.random.Generator, count: int = 24) -> list[Samples]:
+        """`count` spoken lines `[T]` at 44.1 kHz, of five to nine random words each.
 
         Raises:
             StreamsepError: the program or its voice is not installed.
         """
         if shutil.which(_program(self.program)) is None:
             raise StreamsepError(f"{self.program} is not installed; install it or take its voices out of the list")
-        texts = [" ".join(rng.choice(self.words, int(rng.integers(5, 10)))) for _ in range(_LINES)]
+        texts = [" ".join(rng.choice(self.words, int(rng.integers(5, 10)))) for _ in range(count)]
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "line.wav"
             return [widen(*self._spoken(text, file), rng) for text in texts]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from streamsep.errors import missing
 from streamsep.training.clips import RATE, Samples
+from streamsep.training.songs.resinging import own_period
 
 FRAME = 220  # samples between two values of the pitch, about 5 ms
 _FLOOR, _CEILING = 65.0, 900.0  # Hz
@@ -51,7 +52,8 @@ def analyse(sound: Samples) -> Analysis:
         StreamsepError: pyworld or scipy is missing.
     """
     pitch = _pitch(sound)
-    return Analysis(pitch, _marks(sound, pitch), _syllables(sound, pitch))
+    marks = _marks(sound, pitch)
+    return Analysis(pitch, marks, find_syllables(sound, marks))
 
 
 def voiced_runs(voiced: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -135,19 +137,22 @@ def _marks(sound: Samples, pitch: Samples) -> Samples:
     return marks[sounding[np.round(marks).astype(int)]].astype(np.float32)
 
 
-def _syllables(sound: Samples, pitch: Samples) -> tuple[Syllable, ...]:
-    """Vowels begin where the sound rises or changes most and is voiced; consonants lie in the 40 to 180 ms before."""
-    spectrum = _band_levels(sound, len(pitch))
+def find_syllables(sound: Samples, marks: Samples) -> tuple[Syllable, ...]:
+    """The syllables of a recording `[T]` whose periods are marked.
+
+    Vowels begin where the sound rises or changes most and is voiced; consonants lie in the 40 to 180 ms before.
+    """
+    frames = len(sound) // FRAME + 1
+    voiced = own_period(marks, np.arange(frames) * float(FRAME))[1]
+    spectrum = _band_levels(sound, frames)
     loud = spectrum[:, 3:17].max(1)
     change, rise = _novelty(spectrum), _slope(loud)
-    score = change * (rise > -0.5) + 1.5 * np.maximum(rise, 0)
     quiet = np.percentile(loud, 95) - 28
-    onsets = [
-        int(frame) for frame in _peaks(score[:-14], 30)
-        if score[frame] > 3.0 and pitch[frame + 1 : frame + 14].all() and loud[frame + 1 : frame + 14].mean() > quiet
-    ]  # fmt: skip
+    able = _ahead(voiced, 5, 14).all(1) & (_ahead(loud, 1, 14).mean(1) > quiet)
+    score = np.where(able, change * (rise > -0.5) + 1.5 * np.maximum(rise, 0), 0)
+    onsets = [int(frame) for frame in _peaks(score, 30) if score[frame] > 3]
     starts = [_consonant(frame, onsets[i - 1] if i else 0, loud, change) for i, frame in enumerate(onsets)]
-    ends = [*starts[1:], len(pitch) - 1] if onsets else []
+    ends = [*starts[1:], frames - 1] if onsets else []
     ends = [_sounding_end(onset, end, loud, quiet) for onset, end in zip(onsets, ends, strict=True)]
     found = zip(starts, onsets, ends, strict=True)
     return tuple(Syllable(s * FRAME, v * FRAME, e * FRAME) for s, v, e in found if e - v >= 12)
@@ -165,6 +170,12 @@ def _band_levels(sound: Samples, frames: int) -> Samples:
     return np.maximum(level, level.max() - 50).astype(np.float32)
 
 
+def _ahead(values: NDArray[Any], first: int, last: int) -> NDArray[Any]:
+    """`[T, last - first]`: for each frame the values from `first` to `last - 1` frames later."""
+    padded = np.pad(values, (0, last))
+    return np.lib.stride_tricks.sliding_window_view(padded, last - first)[first : first + len(values)]
+
+
 def _novelty(spectrum: Samples) -> Samples:
     """dB by which the bands of the 40 ms after a frame differ from those of the 40 ms before."""
     return np.abs(_difference(spectrum, 8)).mean(1)
@@ -177,7 +188,7 @@ def _slope(loud: Samples) -> Samples:
 def _difference(values: Samples, width: int) -> Samples:
     total = np.cumsum(np.pad(values, ((width + 1, width), (0, 0)), mode="edge"), axis=0)
     after, here, before = total[2 * width :], total[width:-width], total[: -2 * width]
-    return np.asarray((after - 2 * here + before) / width, np.float32)
+    return np.asarray((after - 2 * here + before)[:-1] / width, np.float32)
 
 
 def _peaks(values: NDArray[Any], distance: int) -> NDArray[np.int64]:
