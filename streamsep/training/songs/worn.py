@@ -11,6 +11,7 @@ import soundfile
 from streamsep.training.clips import RATE, Samples
 from streamsep.training.songs.desk_filters import Band, Generator, equalise
 from streamsep.training.songs.desk_space import Space, draw_space, reverberate
+from streamsep.training.songs.vorbis import encode_vorbis
 
 Stems = dict[str, Samples]
 
@@ -34,7 +35,7 @@ def worn(stems: Mapping[str, Samples], rng: Generator) -> Stems:
                 loudest * 10 ** (rng.uniform(-50, -30) / 20)
             )
         case "codec":
-            quality = float(rng.uniform(0.5, 1.0))
+            quality = float(rng.uniform(0.01, 0.5))
             out = {stem: coded(sound, quality) for stem, sound in out.items()}
     return out
 
@@ -75,13 +76,10 @@ def surface(frames: int, rng: Generator) -> Samples:
     return (noise / np.float32(np.sqrt(np.mean(np.square(noise))))).astype(np.float32)
 
 
-def coded(sound: Samples, compression: float) -> Samples:
-    """`[2, T]` after Ogg Vorbis, 0 best to 1 smallest; sample by sample in its old place."""
-    peak = np.float32(max(float(np.abs(sound).max(initial=0.0)), 1e-9) * 1.5)
+def coded(sound: Samples, quality: float) -> Samples:
+    """`[2, T]` after Ogg Vorbis of a quality from 0 to 1; sample by sample in its old place."""
     if not sound.any():
         return sound
-    file = io.BytesIO()
-    level = min(max(compression, 0.0), 0.99)
-    soundfile.write(file, (sound / peak).T, RATE, format="OGG", subtype="VORBIS", compression_level=level)
-    file.seek(0)
-    return np.ascontiguousarray(soundfile.read(file, dtype="float32", always_2d=True)[0].T) * peak
+    unit = np.float32(1.5 * np.abs(sound).max())  # what passes 1 would be clipped
+    file = io.BytesIO(encode_vorbis(sound / unit, quality))
+    return np.ascontiguousarray(soundfile.read(file, dtype="float32", always_2d=True)[0].T) * unit
