@@ -7,7 +7,7 @@ the texture of the recording, and hundreds of seconds of voice cost a second.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,9 @@ class Source(NamedTuple):
     """A recording as it is sung anew: `samples [T]` int16 or float32, the `scale` that makes amplitudes of them, and
     `marks`, samples, one in each voiced period."""
 
-    samples: NDArray[np.generic]
+    samples: NDArray[Any]
     scale: float
-    marks: Samples
+    marks: NDArray[Any]
 
 
 class Manner(NamedTuple):
@@ -71,7 +71,7 @@ def resing(
 
 
 def _layout(
-    marks: Samples, passages: list[Passage], pitch: Samples, manner: Manner, rng: np.random.Generator
+    marks: NDArray[Any], passages: list[Passage], pitch: Samples, manner: Manner, rng: np.random.Generator
 ) -> tuple[Doubles, Doubles]:
     """When (seconds) grains sound, and which sample of the source each of them shows."""
     starts, stops, sources, rates = (np.array(column) for column in zip(*passages, strict=True))
@@ -93,7 +93,7 @@ def _layout(
     return times, sources[piece] + (rates[piece] * (times - starts[piece]) + unrest) * RATE
 
 
-def own_period(marks: Samples, place: NDArray[np.floating]) -> tuple[Doubles, NDArray[np.bool_]]:
+def own_period(marks: NDArray[Any], place: NDArray[np.floating]) -> tuple[Doubles, NDArray[np.bool_]]:
     """The source's period, in samples, around each place, and whether it is voiced there."""
     if len(marks) < 3:
         return np.full(len(place), RATE / _UNVOICED), np.zeros(len(place), bool)
@@ -103,7 +103,7 @@ def own_period(marks: Samples, place: NDArray[np.floating]) -> tuple[Doubles, ND
 
 
 def _grains(
-    marks: Samples, places: Doubles, times: Doubles, manner: Manner, rng: np.random.Generator
+    marks: NDArray[Any], places: Doubles, times: Doubles, manner: Manner, rng: np.random.Generator
 ) -> tuple[Doubles, Doubles, Doubles]:
     """Each grain's centre in the source, half its length in the source's samples, and its gain."""
     period, voiced = own_period(marks, places)
@@ -147,7 +147,7 @@ def _lay_down(out: Doubles, source: Source, grains: tuple[Doubles, Doubles, Doub
     out[first : first + len(summed)] += summed
 
 
-def _between(samples: NDArray[np.generic], base: NDArray[np.int64], offset: Samples) -> Samples:
+def _between(samples: NDArray[Any], base: NDArray[np.int64], offset: Samples) -> Samples:
     """Samples at `base + offset`, `[G, L]`, by cubic convolution."""
     floor = np.floor(offset)
     u = offset - floor

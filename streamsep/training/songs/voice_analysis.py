@@ -137,7 +137,7 @@ def _marks(sound: Samples, pitch: Samples) -> Samples:
     return marks[sounding[np.round(marks).astype(int)]].astype(np.float32)
 
 
-def find_syllables(sound: Samples, marks: Samples) -> tuple[Syllable, ...]:
+def find_syllables(sound: Samples, marks: NDArray[Any]) -> tuple[Syllable, ...]:
     """The syllables of a recording `[T]` whose periods are marked.
 
     Vowels begin where the sound rises or changes most and is voiced; consonants lie in the 40 to 180 ms before.
