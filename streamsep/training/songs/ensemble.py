@@ -97,7 +97,7 @@ def draw_singer(voices: Sequence[Voice], manner: str, style: str, rng: Generator
         manner=Manner(throat=throat, rough=rough, whisper=whisper),
         delivery=draw_delivery(rng),
         paste=float(rng.choice((0.0, 0.3, 0.8))) if voice.kind == "sung" else 0.1,
-        breathes=float(rng.choice((0.0, 0.002, 0.006, 0.012))),
+        breathes=float(rng.choice((0.0, 0.001, 0.003, 0.008))),
         drive=float(rng.uniform(1, 8)) if rng.random() < (0.5 if hard else 0.1) else 0.0,
         spoken=rap,
     )

@@ -108,7 +108,7 @@ def pasted(phrase: list[Sung], voice: Voice, rng: Generator) -> list[Passage]:
     members = voice.syllables[voice.take == take]
     start, vowel, _ = members[int(rng.integers(0, max(len(members) // 2, 1)))].tolist()
     lead = min((vowel - start) / RATE, 0.2)
-    last = (min(int(members[-1, 2]) + RATE // 10, int(voice.bounds[take, 1])) - vowel) / RATE
+    last = (min(int(members[-1, 2]) + RATE // 30, int(voice.bounds[take, 1])) - vowel) / RATE
     first = phrase[0].start
     return [Passage(first - lead, first + min(phrase[-1].stop - first, last), vowel - lead * RATE, 1.0)]
 

@@ -147,7 +147,7 @@ def find_syllables(sound: Samples, marks: NDArray[Any]) -> tuple[Syllable, ...]:
     spectrum = _band_levels(sound, frames)
     loud = spectrum[:, 3:17].max(1)
     change, rise = _novelty(spectrum), _slope(loud)
-    quiet = np.percentile(loud, 95) - 28
+    quiet = np.percentile(loud, 95) - 22
     able = _ahead(voiced, 5, 14).all(1) & (_ahead(loud, 1, 14).mean(1) > quiet)
     score = np.where(able, change * (rise > -0.5) + 1.5 * np.maximum(rise, 0), 0)
     onsets = [int(frame) for frame in _peaks(score, 30) if score[frame] > 3]

@@ -25,7 +25,7 @@ from streamsep.training.songs.speaking import Speaker
 from streamsep.training.songs.voice_analysis import analyse
 
 Kind = Literal["sung", "spoken"]
-_RECIPE = 2  # raised whenever the same recording is analysed differently
+_RECIPE = 3  # raised whenever the same recording is analysed differently
 _GAP = RATE // 5  # silent samples between takes
 _LEVEL = 0.1  # RMS of every take where it sounds
 
