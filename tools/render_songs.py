@@ -1,7 +1,7 @@
-"""Render songs to train on: `python tools/render_songs.py --out songs --count 100 --instruments ... --voice ... --midi ...`.
+"""Render songs to train on: `python tools/render_songs.py --out songs --count 100 --instruments ... --voice ...`.
 
-Each song becomes a folder `NNNNNN` of drums, bass, other and vocals (Ogg Vorbis) with its record, song.json; a song that is
-there is not made again, so an interrupted run goes on where it was. The folder is what `streamsep train --data` reads.
+Each song becomes a folder `NNNNNN` of drums, bass, other and vocals (Ogg Vorbis) with its record, song.json; a song
+that is there is not made again, so an interrupted run goes on where it was. `streamsep train --data` reads the folder.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, default=Path("runs/voices"), help="analysed voices (default %(default)s)")
     parser.add_argument("--instrumental", action="store_true", help="no vocals")
     args = parser.parse_args()
-    order = Order(args.config, args.out, args.instruments, args.voice, args.midi, args.soundfont, args.cache, args.length,
+    order = Order(args.config, args.out, args.instruments, args.voice, args.midi, args.soundfont, args.cache,
+    args.length,
                   not args.instrumental)  # fmt: skip
     wanted = range(args.seed, args.seed + args.count)
     jobs = [(order, index) for index in wanted if not (args.out / f"{index:06d}" / RECORD).exists()]

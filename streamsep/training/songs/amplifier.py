@@ -11,6 +11,7 @@ from streamsep.errors import missing
 from streamsep.training.songs.score import RATE, Samples
 
 Generator = np.random.Generator
+_TAPS = 4096  # of the cabinet's answer
 
 
 @dataclass(frozen=True)
@@ -67,29 +68,21 @@ def amplify(sound: Samples, amplifier: Amplifier) -> Samples:
 
 
 def _cabinet(sound: Samples, amplifier: Amplifier) -> Samples:
-    size = _scipy().fft_length(len(sound) + RATE // 10)
-    frequency = np.fft.rfftfreq(size, 1 / RATE)
-    gain = sum(
-        db * np.exp(-0.5 * np.square(np.log2(np.maximum(frequency, 1) / centre) / (width / 2)))
-        for centre, db, width in amplifier.body
-    )
-    shape = 10 ** (np.asarray(gain) / 20) / np.sqrt(1 + (frequency / amplifier.ceiling) ** 8)
+    frequency = np.fft.rfftfreq(_TAPS, 1 / RATE)
+    octaves = np.log2(np.maximum(frequency, 20.0))
+    gain = np.zeros(len(frequency))
+    for centre, db, width in amplifier.body:
+        gain += db * np.exp(-0.5 * np.square((octaves - np.log2(centre)) / (width / 2)))
+    shape = 10 ** (gain / 20) / np.sqrt(1 + (frequency / amplifier.ceiling) ** 8)
     shape *= np.sqrt((frequency / 70) ** 4 / (1 + (frequency / 70) ** 4))
-    return np.fft.irfft(np.fft.rfft(sound, size) * shape, size)[: len(sound)].astype(np.float32)
-
-
-class _Signal:
-    """What is used of scipy."""
-
-    def __init__(self) -> None:
-        from scipy import fft, signal
-
-        self.butter, self.sosfilt, self.resample_poly = signal.butter, signal.sosfilt, signal.resample_poly
-        self.fft_length = fft.next_fast_len
+    answer = (np.roll(np.fft.irfft(shape), _TAPS // 2) * np.hanning(_TAPS)).astype(np.float32)
+    heard = _scipy().oaconvolve(sound, answer)
+    return heard[_TAPS // 2 :][: len(sound)].astype(np.float32)
 
 
 def _scipy() -> Any:
     try:
-        return _Signal()
+        from scipy import signal
     except ImportError:
         raise missing("scipy", "songs") from None
+    return signal

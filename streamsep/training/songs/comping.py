@@ -142,7 +142,8 @@ def sequence(bar: Bar, lowest: int, rng: Generator) -> list[Hit]:
     """A synthesiser's sixteenths: chord tones in a fixed order over two octaves."""
     order = rng.integers(0, 6, 8)
     return [
-        Hit(i / 4, 0.2, voicing(bar.at(i / 4), lowest + 12)[int(order[i % 8]) % len(voicing(bar.at(i / 4), lowest + 12))],
+        Hit(i / 4, 0.2, voicing(bar.at(i / 4), lowest + 12)[int(order[i % 8]) % len(voicing(bar.at(i / 4),
+        lowest + 12))],
             0.75 if i % 4 == 0 else 0.55)
         for i in range(4 * bar.beats)
     ]  # fmt: skip

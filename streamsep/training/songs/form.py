@@ -18,7 +18,8 @@ _FORMS = (
 )
 _LENGTHS = {"intro": (2, 4, 4), "break": (2, 4), "outro": (2, 4), "prechorus": (2, 4), "bridge": (4, 8), "solo": (4, 8)}
 _LOUDNESS = {
-    "intro": 0.6, "verse": 0.7, "prechorus": 0.8, "chorus": 1.0, "bridge": 0.75, "solo": 0.95, "break": 0.5, "outro": 0.8,
+    "intro": 0.6, "verse": 0.7, "prechorus": 0.8, "chorus": 1.0, "bridge": 0.75, "solo": 0.95, "break": 0.5,
+    "outro": 0.8,
 }  # fmt: skip
 # How likely a player rests through a whole section.
 _REST = {
@@ -28,7 +29,8 @@ _REST = {
     "colour": {"intro": 0.4, "verse": 0.55, "break": 0.4, "bridge": 0.3, "outro": 0.4, "solo": 0.4, "prechorus": 0.3},
     "lead": {"intro": 0.4, "verse": 0.85, "prechorus": 0.9, "chorus": 0.7, "bridge": 0.8, "break": 0.6, "outro": 0.4},
     "vocal": {"intro": 0.85, "solo": 0.95, "break": 0.7, "outro": 0.5, "bridge": 0.15},
-    "backing": {"intro": 0.95, "verse": 0.8, "solo": 0.9, "break": 0.8, "bridge": 0.5, "prechorus": 0.5, "chorus": 0.15},
+    "backing": {"intro": 0.95, "verse": 0.8, "solo": 0.9, "break": 0.8, "bridge": 0.5, "prechorus": 0.5,
+    "chorus": 0.15},
 }  # fmt: skip
 
 

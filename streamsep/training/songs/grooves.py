@@ -46,11 +46,13 @@ GROOVES: dict[str, Groove] = {
     "pop": Groove((90, 130), 0.05, {
         "kick": "x......xx.x.....", "snare": "....X.......X...", "hat": "x.x.x.x.x.x.x.x."}),
     "pop_claps": Groove((90, 128), 0.0, {
-        "kick": "x..x..x...x.....", "clap": "....X.......X...", "hat": "x.o.x.o.x.o.x.o.", "shaker": "oxoxoxoxoxoxoxox"}),
+        "kick": "x..x..x...x.....", "clap": "....X.......X...", "hat": "x.o.x.o.x.o.x.o.",
+        "shaker": "oxoxoxoxoxoxoxox"}),
     "slow": Groove((60, 85), 0.05, {
         "kick": "x.....x.x.....x.", "snare": "....X.......X...", "hat": "x.o.x.o.x.o.x.o."}),
     "slow_ride": Groove((60, 88), 0.0, {
-        "kick": "x.......x.x.....", "snare": "....x.......x..g", "ride": "x.o.x.o.x.o.x.o.", "pedal": "....o.......o..."}),
+        "kick": "x.......x.x.....", "snare": "....x.......x..g", "ride": "x.o.x.o.x.o.x.o.",
+        "pedal": "....o.......o..."}),
     "boom_bap": Groove((80, 98), 0.3, {
         "kick": "x..x...x..x.....", "snare": "....X.......X...", "hat": "x.x.x.x.x.x.x.xo"}),
     "trap": Groove((65, 80), 0.0, {
@@ -58,7 +60,8 @@ GROOVES: dict[str, Groove] = {
     "house": Groove((118, 130), 0.0, {
         "kick": "X...X...X...X...", "clap": "....X.......X...", "open": "..x...x...x...x.", "hat": "oxo.oxo.oxo.oxo."}),
     "breaks": Groove((125, 174), 0.1, {
-        "kick": "x.x.......x.....", "snare": "....X..g.g..X..g", "hat": "x.x.x.x.x.x.x.x.", "open": "..............x."}),
+        "kick": "x.x.......x.....", "snare": "....X..g.g..X..g", "hat": "x.x.x.x.x.x.x.x.",
+        "open": "..............x."}),
     "electro": Groove((100, 130), 0.0, {
         "kick": "x.....x...x.....", "snare": "....X.......X...", "hat": "xoxoxoxoxoxoxoxo"}),
     "stomp": Groove((90, 130), 0.0, {
@@ -66,7 +69,8 @@ GROOVES: dict[str, Groove] = {
     "train": Groove((100, 140), 0.05, {
         "kick": "x...x...x...x...", "snare": "ggXgggXgggXgggXg"}),
     "samba": Groove((95, 125), 0.0, {
-        "kick": "x..xx..xx..xx..x", "shaker": "XooxXooxXooxXoox", "conga_high": "..x...x.x...x...", "rim": "x..x...x..x.x..."}),
+        "kick": "x..xx..xx..xx..x", "shaker": "XooxXooxXooxXoox", "conga_high": "..x...x.x...x...",
+        "rim": "x..x...x..x.x..."}),
     "one_drop": Groove((65, 85), 0.2, {
         "kick": "........X.......", "snare": "........X.......", "hat": "x.o.x.o.x.o.x.oo"}),
     "steppers": Groove((65, 85), 0.1, {

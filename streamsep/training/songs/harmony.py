@@ -13,7 +13,8 @@ Generator = np.random.Generator
 _DEGREES = {"I": 0, "II": 2, "III": 4, "IV": 5, "V": 7, "VI": 9, "VII": 11}
 _NUMERAL = re.compile(r"([b#]?)(VII|VI|IV|V|III|II|I|vii|vi|iv|v|iii|ii|i)(maj7|sus4|sus2|add9|dim|aug|6|7|9|5)?")
 _TONES = {
-    "": (0, 4, 7), "m": (0, 3, 7), "7": (0, 4, 7, 10), "m7": (0, 3, 7, 10), "maj7": (0, 4, 7, 11), "9": (0, 4, 7, 10, 14),
+    "": (0, 4, 7), "m": (0, 3, 7), "7": (0, 4, 7, 10), "m7": (0, 3, 7, 10), "maj7": (0, 4, 7, 11), "9": (0, 4, 7, 10,
+    14),
     "m9": (0, 3, 7, 10, 14), "6": (0, 4, 7, 9), "m6": (0, 3, 7, 9), "sus4": (0, 5, 7), "sus2": (0, 2, 7),
     "add9": (0, 4, 7, 14), "madd9": (0, 3, 7, 14), "dim": (0, 3, 6), "mdim": (0, 3, 6), "aug": (0, 4, 8), "5": (0, 7),
     "m5": (0, 7), "mmaj7": (0, 3, 7, 11), "msus4": (0, 5, 7), "msus2": (0, 2, 7),
@@ -26,7 +27,8 @@ PROGRESSIONS: dict[str, tuple[str, ...]] = {
         "I V IV IV", "I ii IV V", "I V6 vi iii IV I ii V", "I I IV V", "IV V vi I", "I bIII IV I", "I II IV I",
     ),
     "minor": (
-        "i bVI bIII bVII", "i bVII bVI bVII", "i iv bVI V", "i bVII bVI V", "i i iv v", "bVI bVII i i", "i bIII bVII iv",
+        "i bVI bIII bVII", "i bVII bVI bVII", "i iv bVI V", "i bVII bVI V", "i i iv v", "bVI bVII i i",
+        "i bIII bVII iv",
         "i v bVI iv", "i bVI iv V", "i iv bVII bIII bVI iv V V", "i bIII iv bVI",
     ),
     "blues": (
@@ -34,7 +36,8 @@ PROGRESSIONS: dict[str, tuple[str, ...]] = {
         "I7 I7 IV7 I7", "I5 I5 bIII5 IV5",
     ),
     "metal": (
-        "i5 i5 bVI5 bVII5", "i5 bII5 i5 bII5", "i5 i5 i5 bV5", "i5 bIII5 iv5 bVI5", "i5 bVI5 bIII5 bVII5", "i5 i5 bVII5 bVI5",
+        "i5 i5 bVI5 bVII5", "i5 bII5 i5 bII5", "i5 i5 i5 bV5", "i5 bIII5 iv5 bVI5", "i5 bVI5 bIII5 bVII5",
+        "i5 i5 bVII5 bVI5",
         "i5 bVI5 iv5 v5", "i5 bIII5 bII5 i5",
     ),
     "power": ("I5 IV5 V5 IV5", "I5 V5 vi5 IV5", "I5 bVII5 IV5 I5", "I5 bIII5 IV5 I5", "I5 I5 IV5 V5", "vi5 IV5 I5 V5"),
@@ -43,7 +46,8 @@ PROGRESSIONS: dict[str, tuple[str, ...]] = {
         "ii7 V7 Imaj7 vi7", "Imaj7 vi7 ii7 V7", "Imaj7 IVmaj7", "ii7 V7 Imaj7 Imaj7", "iii7 vi7 ii7 V7",
         "Imaj7 iii7 IVmaj7 V7", "i7 iv7 bVII7 bIIImaj7", "IVmaj7 iii7 ii7 Imaj7", "i9 IV9", "Imaj7 I7 IVmaj7 iv6",
     ),
-    "folk": ("I IV I V", "I V I IV", "I vi ii V", "i bVII i V", "I Iadd9 IV I", "i bIII bVII i", "I IV V I", "vi IV I V"),
+    "folk": ("I IV I V", "I V I IV", "I vi ii V", "i bVII i V", "I Iadd9 IV I", "i bIII bVII i", "I IV V I",
+    "vi IV I V"),
     "drone": ("i i i i", "i i bVII i", "isus2 isus2 bVIadd9 bVII", "i bVI", "i bVImaj7 i bVII", "Isus2 IVadd9"),
 }  # fmt: skip
 

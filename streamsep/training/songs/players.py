@@ -162,10 +162,12 @@ class Session:
 
 
 _NEIGHBOURS = {
-    "acoustic bass": "electric bass", "slap bass": "electric bass", "synth bass": "electric bass", "electric bass": "slap bass",
+    "acoustic bass": "electric bass", "slap bass": "electric bass", "synth bass": "electric bass",
+    "electric bass": "slap bass",
     "electric piano": "piano", "harpsichord": "piano", "mallets": "piano", "accordion": "organ", "organ": "synth pad",
     "strings": "synth pad", "brass": "strings", "saxophone": "brass", "flute": "synth lead", "synth pad": "strings",
-    "synth keys": "synth lead", "synth lead": "synth pad", "nylon guitar": "acoustic guitar", "banjo": "acoustic guitar",
+    "synth keys": "synth lead", "synth lead": "synth pad", "nylon guitar": "acoustic guitar",
+    "banjo": "acoustic guitar",
     "acoustic guitar": "clean guitar", "solo strings": "strings", "piano": "electric piano", "synth strings": "strings",
 }  # fmt: skip
 

@@ -78,7 +78,7 @@ class Maker:
 
 
 def write_song(stems: Mapping[str, Samples], record: Mapping[str, Any], folder: Path) -> None:
-    """Write the sounding stems as Ogg Vorbis and the record as song.json, which comes last: with it the song is whole."""
+    """Write the sounding stems as Ogg Vorbis and the record as song.json; with it the song is whole."""
     sounding = {stem: stems[stem] for stem in STEMS if stem in stems and np.abs(stems[stem]).max(initial=0.0) > 1e-4}
     with staged([*(folder / f"{stem}.ogg" for stem in sounding), folder / RECORD], "choose another --out") as paths:
         for path, sound in zip(paths, sounding.values(), strict=False):

@@ -20,9 +20,11 @@ from streamsep.training.songs.score import RATE, Note, Samples
 
 # General MIDI keys of drums -> the pieces of a sampled kit.
 PIECES: Mapping[int, str] = {
-    35: "kick", 36: "kick", 37: "rim", 38: "snare", 39: "clap", 40: "snare", 41: "tom4", 42: "hat", 43: "tom4", 44: "hat",
+    35: "kick", 36: "kick", 37: "rim", 38: "snare", 39: "clap", 40: "snare", 41: "tom4", 42: "hat", 43: "tom4",
+    44: "hat",
     45: "tom3", 46: "open", 47: "tom2", 48: "tom2", 49: "crash", 50: "tom1", 51: "ride", 52: "crash", 53: "bell",
-    54: "shaker", 55: "crash", 56: "bell", 57: "crash", 59: "ride", 60: "tom1", 61: "tom2", 62: "rim", 63: "tom1", 64: "tom3",
+    54: "shaker", 55: "crash", 56: "bell", 57: "crash", 59: "ride", 60: "tom1", 61: "tom2", 62: "rim", 63: "tom1",
+    64: "tom3",
     69: "shaker", 70: "shaker", 75: "rim", 76: "rim", 77: "rim", 82: "shaker",
 }  # fmt: skip
 GROUPS: Mapping[str, str] = {
@@ -42,7 +44,7 @@ def play_instrument(notes: Sequence[Note], instrument: Instrument, frames: int, 
 
 
 def play_kit(notes: Sequence[Note], pieces: Pieces, frames: int, rng: Generator, tuning: float) -> dict[str, Samples]:
-    """Strokes on a sampled kit: kick, snare, hats, toms, cymbals, percussion -> `[2, frames]`, those that are struck."""
+    """Strokes on a sampled kit: kick, snare, hats, toms, cymbals, percussion -> `[2, frames]`, where struck."""
     kit = draw_kit(pieces, rng, tuning)
     struck: dict[tuple[str, int], Samples] = {}
     groups: dict[str, Samples] = {}

@@ -276,7 +276,7 @@ def _ladder(voice: Voice, chord: Chord, only_chord: bool = False) -> list[int]:
 
 def _step(pitch: int, ladder: list[int], rng: Generator, most: int, pull: float = 0.0) -> int:
     nearest = int(np.argmin([abs(key - pitch) for key in ladder]))
-    move = int(round(float(np.clip(rng.normal(pull * 0.5, 0.9), -most, most))))
+    move = round(float(np.clip(rng.normal(pull * 0.5, 0.9), -most, most)))
     # At the ends of the range a tune turns back.
     if not 0 <= nearest + move < len(ladder):
         move = -move
