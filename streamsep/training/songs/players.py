@@ -116,7 +116,7 @@ class Session:
         return self._preset(notes, allowed[int(rng.integers(len(allowed)))], rng)
 
     def _preset(self, notes: Sequence[Note], preset: int, rng: Generator) -> Samples:
-        name = self._draw_font(rng)
+        name = self._draw_font(preset // 1000, preset % 1000, rng)
         self._note(f"{name} {preset}")
         return self.studio.fonts[name].play(notes, preset // 1000, preset % 1000, self.score.frames)
 
@@ -144,7 +144,8 @@ class Session:
             if part.manner != "acoustic" and electric
             else [p for p in self.studio.font_kits if p not in (24, 25)]
         )
-        program, name = choice[int(rng.integers(len(choice)))], self._draw_font(rng)
+        program = choice[int(rng.integers(len(choice)))]
+        name = self._draw_font(DRUM_BANK, program, rng)
         self._note(f"{name} kit {program}")
         members: dict[str, list[Note]] = {}
         for note in part.notes:
@@ -152,8 +153,8 @@ class Session:
         font = self.studio.fonts[name]
         return {group: font.play(notes, DRUM_BANK, program, self.score.frames) for group, notes in members.items()}
 
-    def _draw_font(self, rng: Generator) -> str:
-        names = list(self.studio.fonts)
+    def _draw_font(self, bank: int, program: int, rng: Generator) -> str:
+        names = [name for name, font in self.studio.fonts.items() if font.has(bank, program)]
         return names[int(rng.integers(len(names)))]
 
     def _note(self, name: str) -> None:

@@ -24,6 +24,7 @@ _CALLS: dict[str, tuple[Any, list[Any]]] = {
     "delete_fluid_synth": (None, [_POINTER]),
     "fluid_synth_sfload": (_INT, [_POINTER, ctypes.c_char_p, _INT]),
     "fluid_synth_get_sfont_by_id": (_POINTER, [_POINTER, _INT]),
+    "fluid_sfont_get_preset": (_POINTER, [_POINTER, _INT, _INT]),
     "fluid_synth_add_sfont": (_INT, [_POINTER, _POINTER]),
     "fluid_synth_remove_sfont": (_INT, [_POINTER, _POINTER]),
     "fluid_synth_unset_program": (_INT, [_POINTER, _INT]),
@@ -66,6 +67,10 @@ class SoundFont:
             raise StreamsepError(f"FluidSynth cannot read the soundfont {path}; choose another")
         self._font = self._lib.fluid_synth_get_sfont_by_id(self._reader, number)
         self._lib.fluid_synth_remove_sfont(self._reader, self._font)
+
+    def has(self, bank: int, program: int) -> bool:
+        """Whether there is such a preset."""
+        return bool(self._lib.fluid_sfont_get_preset(self._font, bank, program))
 
     def play(self, notes: Sequence[Note], bank: int, program: int, frames: int) -> Samples:
         """Notes on one preset as `[2, frames]`; dry, of any level.

@@ -9,7 +9,7 @@ from streamsep.config import from_dict, read_yaml
 from streamsep.errors import StreamsepError
 from streamsep.training.practice_samples import Instrument, Pieces, acoustic_pieces, one_shot_pieces, read_maps
 from streamsep.training.songs.players import Studio
-from streamsep.training.songs.soundfont import SoundFont
+from streamsep.training.songs.soundfont import DRUM_BANK, SoundFont
 
 _INSTRUMENTS = {  # name -> (maps, semitones that they are written above their sound)
     "bass finger": ("bass_electric_yr/Finger*.sfz", 0), "bass pick": ("bass_electric_yr/Picked*.sfz", 0),
@@ -93,7 +93,9 @@ def open_studio(config: SongsConfig, instruments: Path | None, soundfonts: Path)
         if maps:
             sampled[name] = (maps[0], shift)
     kits = {name: kit for name, kit in _kits(instruments).items() if name in config.kits} if instruments else {}
-    return Studio(fonts, frozenset(config.presets), kits, config.drum_programs, sampled)
+    presets = {p for p in config.presets if any(font.has(p // 1000, p % 1000) for font in fonts.values())}
+    drums = tuple(p for p in config.drum_programs if any(font.has(DRUM_BANK, p) for font in fonts.values()))
+    return Studio(fonts, frozenset(presets), kits, drums, sampled)
 
 
 def _kits(folder: Path) -> dict[str, Pieces]:
