@@ -12,6 +12,7 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
     python -m benchmarks.peers --json benchmarks/results/peers.json
     python -m benchmarks.aging --json benchmarks/results/aging.json
     python benchmarks/soak.py --compare 60 --json benchmarks/results/soak.json
+    python -m benchmarks.songs SETS... --json benchmarks/results/songs.json
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from streamsep.engine.timing import budget, queue_blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("README.md", "streamsep/weights/live-23-small.md", "benchmarks/README.md")
+PAGES = ("README.md", "streamsep/weights/live-23-small.md", "benchmarks/README.md", "docs/songs.md")
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
@@ -163,6 +164,25 @@ def growth(result: dict[str, Any]) -> str:
     return table(["grows", "to", "hop", "p50 ms", "p99.9 ms", "RTF", "ratio"], rows) + "\n\n" + words
 
 
+def songs(result: dict[str, Any]) -> str:
+    """A row a set and stem: the median song, and in brackets what eight songs of ten lie between."""
+
+    def span(values: dict[str, float], form: str) -> str:
+        low, middle, high = (format(values[key], form) for key in ("p10", "p50", "p90"))
+        return f"{middle} ({low} to {high})"
+
+    rows = [
+        [
+            name, stem, str(m["songs"]), span(m["level_db"], ".1f"), span(m["centroid_hz"], ".0f"),
+            span(m["sounding"], ".2f"), span(m["width_db"], ".0f"),
+        ]
+        for name, stems in result["sets"].items()
+        for stem, m in stems.items()
+    ]  # fmt: skip
+    heads = ["set", "stem", "songs", "RMS beside the mix, dB", "spectral centroid, Hz", "share that sounds"]
+    return table([*heads, "side beside middle, dB"], rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "quality": ("quality", quality),
     "live": ("live", live),
@@ -172,6 +192,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "stage": ("soak", stage),
     "peers": ("peers", peers),
     "growth": ("aging", growth),
+    "songs": ("songs", songs),
 }
 
 

@@ -228,6 +228,24 @@ def test_the_tool_goes_on_where_it_was(
     assert (tmp_path / "out" / "000005" / "song.json").read_text() == "{}"
 
 
+def test_a_song_that_fails_is_listed_and_the_rest_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken:
+        def make(self, index: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+            if index == 1:
+                raise ValueError("no such chord")
+            return {"drums": np.full((2, RATE), 0.1, np.float32)}, {"length": 60.0}
+
+    monkeypatch.setattr("tools.render_songs.open_maker", lambda order: Broken())
+    monkeypatch.setattr("sys.argv", ["render_songs", "--out", str(tmp_path / "out"), "--count", "3"])
+    assert main() == 1
+    told = capsys.readouterr()
+    assert told.out.startswith("2 songs, 2.0 minutes")
+    assert "render_songs: song 000001 failed: ValueError: no such chord" in told.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000000", "000002"]
+
+
 def test_a_studio_without_samples_has_the_soundfont(fluidsynth: None, font: Path) -> None:
     studio = open_studio(ALL, None, font)
     assert isinstance(studio, Studio) and not studio.kits and list(studio.fonts) == ["fluid"]

@@ -58,16 +58,19 @@ def open_maker(order: Order) -> Maker:
     return _makers[order]
 
 
-def render(job: tuple[Order, int]) -> float:
-    """Make one song; returns its seconds."""
+def render(job: tuple[Order, int]) -> tuple[int, float, str]:
+    """Make one song; returns its number, its seconds, and what went wrong or ""."""
     order, index = job
-    stems, record = open_maker(order).make(index)
-    write_song(stems, record, order.out / f"{index:06d}")
-    return float(record["length"])
+    try:
+        stems, record = open_maker(order).make(index)
+        write_song(stems, record, order.out / f"{index:06d}")
+    except Exception as error:  # one song of thousands must not end a night's run; it is listed
+        return index, 0.0, f"{type(error).__name__}: {error}"
+    return index, float(record["length"]), ""
 
 
-def rendered(jobs: list[tuple[Order, int]], processes: int) -> Iterator[float]:
-    """The songs' seconds as they are finished."""
+def rendered(jobs: list[tuple[Order, int]], processes: int) -> Iterator[tuple[int, float, str]]:
+    """What `render` gives, as the songs are finished."""
     if processes == 1:
         yield from map(render, jobs)
         return
@@ -105,12 +108,16 @@ def main() -> int:
     try:
         if jobs:
             open_maker(order)  # what is missing is told once, and before any process starts
-        seconds = sum(tqdm(rendered(jobs, args.jobs), total=len(jobs), desc="songs", unit="song"))
+        results = list(tqdm(rendered(jobs, args.jobs), total=len(jobs), desc="songs", unit="song"))
     except StreamsepError as error:
         print(f"render_songs: error: {error}", file=sys.stderr)
         return 1
-    print(f"{len(jobs)} songs, {seconds / 60:.1f} minutes, in {args.out}")
-    return 0
+    failed = [(index, problem) for index, _, problem in results if problem]
+    for index, problem in failed:
+        print(f"render_songs: song {index:06d} failed: {problem}", file=sys.stderr)
+    minutes = sum(seconds for _, seconds, _ in results) / 60
+    print(f"{len(jobs) - len(failed)} songs, {minutes:.1f} minutes, in {args.out}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -286,7 +286,7 @@ def _step(pitch: int, ladder: list[int], rng: Generator, most: int, pull: float 
 def _worded(tones: list[Tone], rng: Generator) -> list[Tone]:
     """Words dealt out over the notes; a note in nine goes on with the syllable before."""
     queue: list[str] = []
-    out = []
+    out: list[Tone] = []
     for tone in tones:
         if out and rng.random() < 0.11 and abs(tone.start - out[-1].start - out[-1].length) < 0.3:
             out.append(tone._replace(syllable="-" + out[-1].syllable.lstrip("-")))

@@ -10,7 +10,7 @@ import soundfile
 
 from streamsep.training.songs.score import RATE, Samples
 
-_PIECE = RATE  # frames a write: the encoder's stack overflows on long ones
+_PIECE = 16384  # frames a write: the encoder's stack overflows on long ones
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
