@@ -25,8 +25,9 @@ _TINY = 1e-9
 
 def measure(stem: Samples, mix: Samples, rate: int) -> dict[str, float]:
     """Of one stem `[2, T]`: RMS beside the mix's in dB, centroid of its power in Hz, share of blocks that sound."""
-    power = np.square(np.abs(np.fft.rfft(stem.mean(0))))
-    frequencies = np.fft.rfftfreq(stem.shape[1], 1 / rate)
+    size = 1 << stem.shape[1].bit_length()  # a length with large prime factors takes ten times as long
+    power = np.square(np.abs(np.fft.rfft(stem.mean(0), size)))
+    frequencies = np.fft.rfftfreq(size, 1 / rate)
     whole = stem[:, : stem.shape[1] // _BLOCK * _BLOCK].reshape(2, -1, _BLOCK)
     blocks = np.sqrt(np.mean(np.square(whole), axis=(0, 2)))
     middle, side = stem[0] + stem[1], stem[0] - stem[1]

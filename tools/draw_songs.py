@@ -1,4 +1,4 @@
-"""Draw songs as spectrograms of their stems: `python tools/draw_songs.py FOLDER [FOLDER ...] -o docs/songs.png`."""
+"""Draw songs as spectrograms of their stems: `python tools/draw_songs.py FOLDER [FOLDER ...] -o docs/songs.jpg`."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def spectrogram(samples: Samples) -> Samples:
     return (20 * np.log10(np.abs(np.fft.rfft(frames)).T / 256 + 1e-5)).astype(np.float32)
 
 
-def read_stem(folder: Path, stem: str, start: float, seconds: float) -> Samples:
-    """A part of a stem at `_RATE`, silence where the song has none."""
+def read_stem(folder: Path, stem: str, at: float, seconds: float) -> Samples:
+    """`seconds` of a stem at `_RATE`, that begin where the share `at` of it is over; silence where there is none."""
     found = next((path for path in sorted(folder.glob(f"{stem}.*"))), None)
     if found is None:
         return np.zeros((2, round(seconds * _RATE)), np.float32)
     samples, rate = read_audio(found)
-    part = to_stereo(samples)[:, round(start * rate) :][:, : round(seconds * rate)]
+    part = to_stereo(samples)[:, round(at * samples.shape[1]) :][:, : round(seconds * rate)]
     return resample(part, rate, _RATE, round(seconds * _RATE))
 
 
-def draw(folders: list[Path], seconds: float, start: float, target: Path) -> None:
+def draw(folders: list[Path], seconds: float, at: float, target: Path) -> None:
     """One row a stem, one column a song."""
     try:
         import matplotlib
@@ -49,11 +49,11 @@ def draw(folders: list[Path], seconds: float, start: float, target: Path) -> Non
     for column, folder in enumerate(folders):
         axes[0, column].set_title(_title(folder), fontsize=8)
         for row, stem in enumerate(STEMS):
-            _panel(axes[row, column], spectrogram(read_stem(folder, stem, start, seconds)), seconds)
+            _panel(axes[row, column], spectrogram(read_stem(folder, stem, at, seconds)), seconds)
             if column == 0:
                 axes[row, 0].set_ylabel(f"{stem}\nkHz", fontsize=8)
     figure.tight_layout(pad=0.4)
-    figure.savefig(target, dpi=80)
+    figure.savefig(target, dpi=90)
     plt.close(figure)
 
 
@@ -77,11 +77,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", help="songs: folders of stems")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the picture")
-    parser.add_argument("--start", type=float, default=10.0, help="seconds into the song (default %(default)s)")
+    parser.add_argument("--at", type=float, default=0.4, help="share of the song that is skipped (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=12.0, help="seconds drawn (default %(default)s)")
     args = parser.parse_args()
     try:
-        draw(args.folders, args.seconds, args.start, args.out)
+        draw(args.folders, args.seconds, args.at, args.out)
     except StreamsepError as error:
         print(f"draw_songs: error: {error}", file=sys.stderr)
         return 1
