@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from streamsep.training.batch_effects import EffectsConfig
 from streamsep.training.batches import BatchConfig
 from streamsep.training.data import DataConfig
 from streamsep.training.losses import LossConfig
@@ -21,6 +22,7 @@ class OptimiserConfig:
         final: last learning rate as a fraction of the peak.
         clip: largest gradient norm; larger ones are scaled down.
         ema: decay of the averaged weights.
+        rescale: standard deviation towards which the initial weights of a causal model's convolutions are scaled.
     """
 
     lr: float = 1e-3
@@ -30,6 +32,7 @@ class OptimiserConfig:
     final: float = 0.01
     clip: float = 5.0
     ema: float = 0.999
+    rescale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,34 +44,41 @@ class LoopConfig:
         steps: instead of `hours`: the end in steps.
         validate_minutes: minutes between validations.
         save_minutes: minutes between saved states.
+        part_megabytes: largest file of the state, which is then kept in parts; null for one file of any size.
         excerpts: excerpts of each validation song.
         excerpt_seconds: length of each.
         bf16: run the model under bfloat16 autocast (its spectrograms and the loss stay in float32).
         prefetch: draw the next batch in a thread while the model works.
+        log_seconds: seconds between rows of the log; 0 for a row a step, null for 2 on a terminal and 30 elsewhere.
     """
 
     hours: float | None = 1.0
     steps: int | None = None
     validate_minutes: float = 10.0
     save_minutes: float = 5.0
+    part_megabytes: float | None = None
     excerpts: int = 4
     excerpt_seconds: float = 8.0
     bf16: bool = False
     prefetch: bool = False
+    log_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if (self.hours is None) == (self.steps is None):
             raise ValueError("set either hours or steps, and the other to null")
+        if self.part_megabytes is not None and not self.part_megabytes >= 0.01:
+            raise ValueError("part_megabytes must be at least 0.01, or null")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything about a run but where the files are."""
+    """Everything about a run but where the files are; `effects` are those on whole batches, null for none."""
 
     model: str
     data: DataConfig = field(default_factory=DataConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    effects: EffectsConfig | None = None
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     licence: str = "MIT"
