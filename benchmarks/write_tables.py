@@ -157,25 +157,6 @@ def growth(result: dict[str, Any]) -> str:
     return table(["grows", "to", "hop", "p50 ms", "p99.9 ms", "RTF", "ratio"], rows) + "\n\n" + words
 
 
-def songs(result: dict[str, Any]) -> str:
-    """A row a set and stem: the median song, and in brackets what eight songs of ten lie between."""
-
-    def span(values: dict[str, float], form: str) -> str:
-        low, middle, high = (format(values[key], form) for key in ("p10", "p50", "p90"))
-        return f"{middle} ({low} to {high})"
-
-    rows = [
-        [
-            name, stem, str(m["songs"]), span(m["level_db"], ".1f"), span(m["centroid_hz"], ".0f"),
-            span(m["sounding"], ".2f"), span(m["width_db"], ".0f"),
-        ]
-        for name, stems in result["sets"].items()
-        for stem, m in stems.items()
-    ]  # fmt: skip
-    heads = ["set", "stem", "songs", "RMS beside the mix, dB", "spectral centroid, Hz", "share that sounds"]
-    return table([*heads, "side beside middle, dB"], rows)
-
-
 def gpu(result: dict[str, Any]) -> str:
     """A row a model and way to run it; without a device only that."""
     if not result.get("device"):
@@ -216,6 +197,25 @@ def _streams(found: dict[str, Any]) -> str:
     return words + "\n\n" + table(heads, rows)
 
 
+def songs(result: dict[str, Any]) -> str:
+    """A row a set and stem: the median song, and in brackets what eight songs of ten lie between."""
+
+    def span(values: dict[str, float], form: str) -> str:
+        low, middle, high = (format(values[key], form) for key in ("p10", "p50", "p90"))
+        return f"{middle} ({low} to {high})"
+
+    rows = [
+        [
+            name, stem, str(m["songs"]), span(m["level_db"], ".1f"), span(m["centroid_hz"], ".0f"),
+            span(m["sounding"], ".2f"), span(m["width_db"], ".0f"),
+        ]
+        for name, stems in result["sets"].items()
+        for stem, m in stems.items()
+    ]  # fmt: skip
+    heads = ["set", "stem", "songs", "RMS beside the mix, dB", "spectral centroid, Hz", "share that sounds"]
+    return table([*heads, "side beside middle, dB"], rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "quality": ("quality", quality_tables.by_group),
     "quality by song": ("quality", quality_tables.by_song),
@@ -230,10 +230,10 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "stage": ("soak", stage),
     "peers": ("peers", peers),
     "growth": ("aging", growth),
-    "songs": ("songs", songs),
     "sliding": ("sliding", sliding),
     "gpu": ("gpu", gpu),
     "streams": ("streams", streams),
+    "songs": ("songs", songs),
 }
 
 
