@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -233,3 +234,26 @@ def test_memory_does_not_grow_with_the_song(bag: bool, tmp_path: Path) -> None:
     assert torch.allclose(out[:, 1], 2 * mix, atol=1e-5)
     stems_of_a_segment = 2 * 2 * segment * 4
     assert stems_of_a_segment <= largest.bytes <= 2 * stems_of_a_segment
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, None])
+def test_segments_in_work_at_a_time_do_not_change_the_song(workers: int | None, three_threads: None) -> None:
+    mix, model = noise((1, 2, 2500)), gains(100)
+    found = apply_model(model, mix, workers=workers)
+    torch.testing.assert_close(found[:, 1], 2 * mix)
+    assert len(model.calls) == 34
+    assert torch.get_num_threads() == 3
+
+
+def test_a_segment_that_fails_in_a_worker_fails_the_song(three_threads: None) -> None:
+    model = gains(100)
+    with mock.patch.object(Gain, "forward", side_effect=RuntimeError("boom")), pytest.raises(RuntimeError):
+        apply_model(model, noise((1, 2, 2500)), workers=2)

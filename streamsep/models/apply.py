@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 import random
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, cast
@@ -25,6 +27,7 @@ from streamsep.models.bag import BagOfModels
 from streamsep.models.htdemucs import HTDemucs
 
 MAX_SHIFT = 0.5  # seconds
+MAX_WORKERS = 4  # each holds the activations of a segment, about a gigabyte at full size
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Options:
     progress: bool = False
     seed: int | None = None
     offsets: Sequence[int] | None = None
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < 1:
@@ -48,6 +52,8 @@ class Options:
             raise StreamsepError(f"transition_power must be at least 1, not {self.transition_power}")
         if self.shifts < 0 or (self.segment is not None and not 0 < self.segment < math.inf):
             raise StreamsepError("shifts must not be negative, and segment must be a number of seconds above 0")
+        if self.workers is not None and self.workers < 1:
+            raise StreamsepError(f"workers must be at least 1, not {self.workers}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +98,8 @@ def apply_model(model: HTDemucs | BagOfModels, mix: Tensor, *, out: Tensor | Non
             device: where to compute; None for where the model is. The result stays where `mix` is.
             progress: show a progress bar on stderr.
             seed: makes the random shifts repeatable.
+            workers: segments in work at a time on a CPU, each with its share of torch's threads, which wait for each
+                other less when each has its own segment; None for up to `MAX_WORKERS`, as many as there are threads.
             offsets: the shifts themselves, 0 to half a second in samples, `shifts` numbers for each model.
 
     Returns:
@@ -178,17 +186,43 @@ def _finished_spans(one: Pass, mix: Tensor) -> Iterator[tuple[int, Tensor]]:
         return
     weight = _triangle(one.length, one.options.transition_power)
     tail = weight_tail = torch.zeros(0)
-    for offset in range(0, total, one.stride):
-        length = min(one.length, total - offset)
-        stems = _separate(one, mix, one.start + offset, length)
+    spans = [(one.start + offset, min(one.length, total - offset)) for offset in range(0, total, one.stride)]
+    for (start, length), stems in zip(spans, _segments(one, mix, spans), strict=True):
+        offset = start - one.start
         fade = weight[:length].to(stems)
-        stems, fades = stems * fade, fade.clone()
+        stems, fades = stems.mul_(fade), fade.clone()
         if offset:
             stems[..., : tail.shape[-1]] += tail
             fades[: tail.shape[-1]] += weight_tail
         done = one.stride if offset + one.stride < total else length
-        yield one.start + offset, stems[..., :done] / fades[:done]
+        yield start, stems[..., :done].div_(fades[:done])
         tail, weight_tail = stems[..., done:].clone(), fades[done:].clone()
+
+
+def _segments(one: Pass, mix: Tensor, spans: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+    """Stems of each (start, length) in turn; on a CPU, some are worked on ahead, each in a thread of its own."""
+    threads = torch.get_num_threads()
+    workers = min(one.options.workers or MAX_WORKERS, threads, len(spans))
+    if workers <= 1 or next(one.model.parameters()).device.type != "cpu":
+        yield from (_separate(one, mix, start, length) for start, length in spans)
+        return
+
+    def separate(span: tuple[int, int]) -> Tensor:
+        with torch.no_grad():
+            return _separate(one, mix, *span)
+
+    # threads and gradients are settings of each thread in torch
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
+        ahead: deque[Future[Tensor]] = deque()
+        try:
+            for span in spans:
+                ahead.append(pool.submit(separate, span))
+                if len(ahead) > workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _separate(one: Pass, mix: Tensor, start: int, length: int) -> Tensor:

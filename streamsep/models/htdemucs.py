@@ -194,6 +194,7 @@ class HTDemucs(nn.Module):
         length = mix.shape[-1]
         x, mean, std = _normalise(_as_channels(spectro(mix, self.config.nfft)))
         xt, mean_t, std_t = _normalise(mix)
+        x = x.contiguous(memory_format=torch.channels_last)  # quicker to convolve along frequency
 
         skips: list[tuple[Tensor, Tensor]] = []
         sizes: list[tuple[int, int]] = []

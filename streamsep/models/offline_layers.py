@@ -15,21 +15,18 @@ from torch.nn import functional as F
 KERNEL = 8
 STRIDE = 4
 PAD = KERNEL // 4  # on each side: the output is the input's length over the stride
+BLOCK = 1 << 18  # elements that a layer is given at a time: a mebibyte, about what a core's cache holds
 
 
 class LayerScale(nn.Module):
-    """A learnt gain a channel (Touvron et al. 2021, arXiv:2103.17239), small at first.
+    """A learnt gain a channel (Touvron et al. 2021, arXiv:2103.17239), small at first. Shape: [B, C, T]."""
 
-    Shape: [B, C, T], or [..., C] where `channels_last`.
-    """
-
-    def __init__(self, channels: int, initial: float, channels_last: bool = False) -> None:
+    def __init__(self, channels: int, initial: float) -> None:
         super().__init__()
-        self.channels_last = channels_last
         self.scale = nn.Parameter(torch.full((channels,), initial))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * (self.scale if self.channels_last else self.scale[:, None])
+        return x * self.scale[:, None]
 
 
 class FrequencyEmbedding(nn.Module):
@@ -83,12 +80,22 @@ class DilatedResidual(nn.Module):
 
 
 def along_time(layer: nn.Module, x: Tensor) -> Tensor:
-    """Apply a layer of [B, C, T] to x [B, C, T], or to each frequency row of x [B, C, F, T]."""
+    """Apply a layer of [B, C, T] to x [B, C, T], or to each frequency row of x [B, C, F, T].
+
+    On a CPU without gradients, some rows at a time: what the layer writes is then in the cache when it is read again.
+    """
     if x.dim() == 3:
         return layer(x)
-    batch, channels, rows, frames = x.shape
-    y = layer(x.transpose(1, 2).reshape(batch * rows, channels, frames))
-    return y.reshape(batch, rows, channels, frames).transpose(1, 2)
+    batch, channels, height, frames = x.shape
+    rows = x.transpose(1, 2).reshape(batch * height, channels, frames)
+    block = max(1, BLOCK // (channels * frames))
+    if torch.is_grad_enabled() or x.device.type != "cpu":
+        y = layer(rows)
+    else:
+        y = torch.empty_like(rows)
+        for start in range(0, len(rows), block):
+            y[start : start + block] = layer(rows[start : start + block].contiguous())
+    return y.reshape(batch, height, channels, frames).transpose(1, 2)
 
 
 class EncoderLayer(nn.Module):
@@ -127,10 +134,10 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.last = last
         if frequency:
-            self.conv_tr: nn.Module = nn.ConvTranspose2d(channels_in, channels_out, (KERNEL, 1), (STRIDE, 1))
+            self.conv_tr: nn.Module = nn.ConvTranspose2d(channels_in, channels_out, (KERNEL, 1), (STRIDE, 1), (PAD, 0))
             self.rewrite: nn.Module = nn.Conv2d(channels_in, 2 * channels_in, 3, padding=1)
         else:
-            self.conv_tr = nn.ConvTranspose1d(channels_in, channels_out, KERNEL, STRIDE)
+            self.conv_tr = nn.ConvTranspose1d(channels_in, channels_out, KERNEL, STRIDE, PAD)
             self.rewrite = nn.Conv1d(channels_in, 2 * channels_in, 3, padding=1)
         self.dconv = DilatedResidual(channels_in, compress)
 
@@ -138,7 +145,7 @@ class DecoderLayer(nn.Module):
         """Decode `x`; `length` is the size of the dimension to restore: frequency rows, or samples."""
         y = F.glu(self.rewrite(x + skip), dim=1)
         y = along_time(self.dconv, y)
-        y = self.conv_tr(y).narrow(2, PAD, length)
+        y = self.conv_tr(y).narrow(2, 0, length)
         return y if self.last else F.gelu(y)
 
 

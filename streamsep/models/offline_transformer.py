@@ -78,7 +78,7 @@ class SequenceNorm(nn.GroupNorm):
         super().__init__(1, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, x.shape[1:], eps=self.eps) * self.weight + self.bias
+        return torch.addcmul(self.bias, F.layer_norm(x, x.shape[1:], eps=self.eps), self.weight)
 
 
 class TransformerLayer(nn.Module):
@@ -89,8 +89,8 @@ class TransformerLayer(nn.Module):
         self.linear1 = nn.Linear(width, hidden)
         self.linear2 = nn.Linear(hidden, width)
         self.norm_out = SequenceNorm(width)
-        self.gamma_1 = LayerScale(width, 1e-4, channels_last=True)
-        self.gamma_2 = LayerScale(width, 1e-4, channels_last=True)
+        self.gamma_1 = LayerScale(width, 1e-4)
+        self.gamma_2 = LayerScale(width, 1e-4)
         self.dropout = nn.Dropout(dropout)
 
     def feed_forward(self, x: Tensor) -> Tensor:
@@ -108,8 +108,8 @@ class SelfLayer(TransformerLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm1(x)
-        x = x + self.gamma_1(self.dropout(self.self_attn(normed, normed)))
-        x = x + self.gamma_2(self.feed_forward(self.norm2(x)))
+        x = torch.addcmul(x, self.dropout(self.self_attn(normed, normed)), self.gamma_1.scale)
+        x = torch.addcmul(x, self.feed_forward(self.norm2(x)), self.gamma_2.scale)
         return self.norm_out(x)
 
 
@@ -124,8 +124,8 @@ class CrossLayer(TransformerLayer):
         self.norm3 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
-        x = x + self.gamma_1(self.dropout(self.cross_attn(self.norm1(x), self.norm2(other))))
-        x = x + self.gamma_2(self.feed_forward(self.norm3(x)))
+        x = torch.addcmul(x, self.dropout(self.cross_attn(self.norm1(x), self.norm2(other))), self.gamma_1.scale)
+        x = torch.addcmul(x, self.feed_forward(self.norm3(x)), self.gamma_2.scale)
         return self.norm_out(x)
 
 
