@@ -64,9 +64,7 @@ def call(address: int, compiled: CompiledProcess, block: Audio, out: Audio | Non
     interleaved, when = np.ascontiguousarray(block.T), np.array([0.0, now, 0.0])
     target = None if out is None else out.ctypes.data
     function = C_CALLBACK(address)
-    return int(
-        function(interleaved.ctypes.data, target, block.shape[1], when.ctypes.data, flags, compiled.userdata)
-    )
+    return int(function(interleaved.ctypes.data, target, block.shape[1], when.ctypes.data, flags, compiled.userdata))
 
 
 def run(device: HandCranked, samples: Audio, config: StreamConfig, **faults: Any) -> tuple[Audio, Stream]:

@@ -53,9 +53,7 @@ def _serve(factory: Callable[[], Executor], pipe: Connection, bell: Doorbell, me
             pipe.send(("idle", _work(executor, bell, pipe, *pipe.recv())))
 
 
-def _work(
-    executor: Executor, bell: Doorbell, pipe: Connection, memory: str, shape: LinkShape, job: Job
-) -> str | None:
+def _work(executor: Executor, bell: Doorbell, pipe: Connection, memory: str, shape: LinkShape, job: Job) -> str | None:
     """One job; returns what went wrong, if anything did."""
     from streamsep.engine.session import Session
     from streamsep.engine.worker import Worker

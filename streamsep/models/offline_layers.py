@@ -8,6 +8,8 @@ frequency embedding.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,14 +21,18 @@ BLOCK = 1 << 18  # elements that a layer is given at a time: a mebibyte, about w
 
 
 class LayerScale(nn.Module):
-    """A learnt gain a channel (Touvron et al. 2021, arXiv:2103.17239), small at first. Shape: [B, C, T]."""
+    """Adds a branch times a learnt gain a channel (Touvron et al. 2021, arXiv:2103.17239), small at first.
 
-    def __init__(self, channels: int, initial: float) -> None:
+    Shape: x and branch [B, C, T], or [..., C] where `channels_last` -> the same.
+    """
+
+    def __init__(self, channels: int, initial: float, channels_last: bool = False) -> None:
         super().__init__()
+        self.channels_last = channels_last
         self.scale = nn.Parameter(torch.full((channels,), initial))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale[:, None]
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        return torch.addcmul(x, branch, self.scale if self.channels_last else self.scale[:, None])
 
 
 class FrequencyEmbedding(nn.Module):
@@ -75,7 +81,11 @@ class DilatedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
-            x = x + layer(x)
+            *branch, scale = cast(nn.Sequential, layer)
+            y = x
+            for part in branch:
+                y = part(y)
+            x = scale(x, y)
         return x
 
 
@@ -83,19 +93,20 @@ def along_time(layer: nn.Module, x: Tensor) -> Tensor:
     """Apply a layer of [B, C, T] to x [B, C, T], or to each frequency row of x [B, C, F, T].
 
     On a CPU without gradients, some rows at a time: what the layer writes is then in the cache when it is read again.
+    The result is channels-last then, as the convolutions around it read it fastest.
     """
     if x.dim() == 3:
         return layer(x)
     batch, channels, height, frames = x.shape
-    rows = x.transpose(1, 2).reshape(batch * height, channels, frames)
+    rows = x.transpose(1, 2).reshape(-1, channels, frames)
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu":
+        return layer(rows).reshape(batch, height, channels, frames).transpose(1, 2)
+    y = torch.empty_like(x, memory_format=torch.channels_last)
+    found = y.transpose(1, 2).view(rows.shape)
     block = max(1, BLOCK // (channels * frames))
-    if torch.is_grad_enabled() or x.device.type != "cpu":
-        y = layer(rows)
-    else:
-        y = torch.empty_like(rows)
-        for start in range(0, len(rows), block):
-            y[start : start + block] = layer(rows[start : start + block].contiguous())
-    return y.reshape(batch, height, channels, frames).transpose(1, 2)
+    for start in range(0, len(rows), block):
+        found[start : start + block] = layer(rows[start : start + block].contiguous())
+    return y
 
 
 class EncoderLayer(nn.Module):

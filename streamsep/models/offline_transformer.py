@@ -89,8 +89,8 @@ class TransformerLayer(nn.Module):
         self.linear1 = nn.Linear(width, hidden)
         self.linear2 = nn.Linear(hidden, width)
         self.norm_out = SequenceNorm(width)
-        self.gamma_1 = LayerScale(width, 1e-4)
-        self.gamma_2 = LayerScale(width, 1e-4)
+        self.gamma_1 = LayerScale(width, 1e-4, channels_last=True)
+        self.gamma_2 = LayerScale(width, 1e-4, channels_last=True)
         self.dropout = nn.Dropout(dropout)
 
     def feed_forward(self, x: Tensor) -> Tensor:
@@ -108,8 +108,8 @@ class SelfLayer(TransformerLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm1(x)
-        x = torch.addcmul(x, self.dropout(self.self_attn(normed, normed)), self.gamma_1.scale)
-        x = torch.addcmul(x, self.feed_forward(self.norm2(x)), self.gamma_2.scale)
+        x = self.gamma_1(x, self.dropout(self.self_attn(normed, normed)))
+        x = self.gamma_2(x, self.feed_forward(self.norm2(x)))
         return self.norm_out(x)
 
 
@@ -124,8 +124,8 @@ class CrossLayer(TransformerLayer):
         self.norm3 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
-        x = torch.addcmul(x, self.dropout(self.cross_attn(self.norm1(x), self.norm2(other))), self.gamma_1.scale)
-        x = torch.addcmul(x, self.feed_forward(self.norm3(x)), self.gamma_2.scale)
+        x = self.gamma_1(x, self.dropout(self.cross_attn(self.norm1(x), self.norm2(other))))
+        x = self.gamma_2(x, self.feed_forward(self.norm3(x)))
         return self.norm_out(x)
 
 
