@@ -11,6 +11,7 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
     python -m benchmarks.steps --json benchmarks/results/steps.json
     python -m benchmarks.peers --json benchmarks/results/peers.json
     python -m benchmarks.aging --json benchmarks/results/aging.json
+    python -m benchmarks.offline --json benchmarks/results/offline.json
     python benchmarks/soak.py --compare 60 --json benchmarks/results/soak.json
 """
 
@@ -163,6 +164,41 @@ def growth(result: dict[str, Any]) -> str:
     return table(["grows", "to", "hop", "p50 ms", "p99.9 ms", "RTF", "ratio"], rows) + "\n\n" + words
 
 
+def offline(result: dict[str, Any]) -> str:
+    """Whole processes, then a segment; then songs on a GPU, or that there was none."""
+    heads = ["what", "side", "threads", "s", "processor s", "peak MB", "times demucs' speed"]
+    heads += ["relative error", "largest difference"]
+    parts = [("whole process", result["whole"]), ("a segment", result["segment"])]
+    gpu = result["gpu"]
+    if gpu is not None:
+        parts.append(("a song on a GPU", gpu["song"]))
+    rows = [_offline_row(what, r) for what, part in parts for r in part["rows"]]
+    words = (
+        f"A song of {result['seconds']:.1f} s; medians of {result['whole']['rounds']} rounds of processes and "
+        f"{result['segment']['rounds']} of segments. Errors are of the stems on disk against demucs', the largest "
+        f"difference by their peak. {result['machine']}, torch {result['torch']}. "
+    )
+    words += "On a GPU: not measured." if gpu is None else f"GPU: {gpu['device']}."
+    return table(heads, rows) + "\n\n" + words
+
+
+def _offline_row(what: str, r: dict[str, Any]) -> list[str]:
+    side = f"ours, {r['side']}" if not r["side"].startswith("demucs") else r["side"]
+    more = [f"{r[key]:.{places}f}" if key in r else "" for key, places in (("cpu_seconds", 1), ("peak_mb", 0))]
+    errors = [f"{r[key]:.1e}" if key in r else "" for key in ("error", "largest")]
+    return [what, side, str(r["threads"]), f"{r['seconds']:.2f}", *more, f"{r['ratio']:.2f}", *errors]
+
+
+def offline_line(result: dict[str, Any]) -> str:
+    """The whole process in fp32 in a sentence, for each number of threads."""
+    ours = [r for r in result["whole"]["rows"] if r["side"] == "fp32"]
+    speeds = " and ".join(f"{r['ratio']:.2f} times as fast with {r['threads']} thread(s)" for r in ours)
+    gpu = "not measured" if result["gpu"] is None else f"{result['gpu']['song']['rows'][-1]['ratio']:.1f} times as fast"
+    return (
+        f"`streamsep separate` was {speeds} on a CPU, its stems {ours[0]['error']:.0e} from demucs'; on a GPU: {gpu}."
+    )
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "quality": ("quality", quality),
     "live": ("live", live),
@@ -172,6 +208,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "stage": ("soak", stage),
     "peers": ("peers", peers),
     "growth": ("aging", growth),
+    "offline": ("offline", offline),
+    "offline-line": ("offline", offline_line),
 }
 
 
