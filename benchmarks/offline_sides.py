@@ -80,8 +80,8 @@ def our_tasks(weights: Path, device: str, how: str) -> dict[str, Callable[[], ob
     from streamsep.models.registry import load_model
 
     model: Any = load_model(weights, device=device).eval()
-    precision: Any = how.split(",")[0]
-    if precision == "int8":
+    precision: Any = "bf16" if how.startswith("bf16") else "fp32"
+    if how == "int8":
         model = quantise(model)
     if how.endswith("compiled"):
         compile_networks(model)

@@ -182,6 +182,7 @@ def test_bags_that_do_not_fit_are_refused(models: list[dict[str, Any]], weights:
         ({"segment": 0}, "segment"),
         ({"workers": 0}, "workers must be at least 1"),
         ({"batch": 0}, "batch must be at least 1"),
+        ({"precision": "int8"}, "precision must be fp32 or bf16, not 'int8'; for int8 quantise the model"),
         ({"segment": 3.0}, "use apply_model|more than the model's segment"),
         ({"split": False}, "more than the model's segment"),
         ({"split": False, "segment": 0.1}, "must cover"),

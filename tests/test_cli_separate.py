@@ -190,11 +190,15 @@ def test_how_the_work_is_shared(
     jobs: str,
     workers: int | None,
 ) -> None:
-    given, compiled = [], []
+    given: list[dict[str, object]] = []
+    compiled: list[object] = []
+
+    def apply(model: HTDemucs, mix: Tensor, **options: object) -> Tensor:
+        given.append(options)
+        return mix[:, None].repeat(1, 4, 1, 1)
+
     monkeypatch.setattr(precision, "compile_networks", compiled.append)
-    monkeypatch.setattr(
-        _songs, "apply_levelled", lambda model, mix, **options: given.append(options) or mix[:, None].repeat(1, 4, 1, 1)
-    )
+    monkeypatch.setattr(_songs, "apply_levelled", apply)
     song(tmp_path / "song.wav")
     flags = ("--batch", "3", "--compile", "-j", jobs)
     assert separate(tmp_path / "song.wav", "-o", tmp_path, "-n", offline[1], *flags) == 0

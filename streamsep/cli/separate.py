@@ -201,6 +201,7 @@ def _quickened(model: Any, offline: dict[str, Any]) -> Any:
     keep_memory()
     if offline.get("precision") == "int8":
         model = quantise(model)
+        del offline["precision"]
     if offline.pop("compile", False):
         compile_networks(model)
     return model

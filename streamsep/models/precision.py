@@ -16,7 +16,7 @@ from torch import nn
 from streamsep.errors import StreamsepError
 from streamsep.models.htdemucs import HTDemucs
 
-Precision = Literal["fp32", "bf16", "int8"]
+Precision = Literal["fp32", "bf16"]
 
 
 def reduced(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

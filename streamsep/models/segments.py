@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, groupby
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -51,6 +52,8 @@ class Options:
             raise StreamsepError(f"transition_power must be at least 1, not {self.transition_power}")
         if self.shifts < 0 or (self.segment is not None and not 0 < self.segment < math.inf):
             raise StreamsepError("shifts must not be negative, and segment must be a number of seconds above 0")
+        if self.precision not in get_args(Precision):
+            raise StreamsepError(f"precision must be fp32 or bf16, not {self.precision!r}; for int8 quantise the model")
         for name, count in (("workers", self.workers), ("batch", self.batch)):
             if count is not None and count < 1:
                 raise StreamsepError(f"{name} must be at least 1, not {count}")
