@@ -14,6 +14,7 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
     python -m benchmarks.sliding realtime --json benchmarks/results/sliding.json
     python benchmarks/gpu.py        (on a machine with a GPU)
     python benchmarks/streams.py    (on a machine with a GPU, and with --device cpu on one without)
+    python -m benchmarks.offline --json benchmarks/results/offline.json
     python benchmarks/soak.py --compare 60 --json benchmarks/results/soak.json
 
 `make bench` runs all of them but the first and the last, as far as the machine allows.
@@ -28,12 +29,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.gpu_tables import gpu, streams
 from benchmarks.markdown import table
+from benchmarks.offline_tables import offline, offline_line
 from benchmarks.step_tables import RESULTS, misses, models, steps
 from streamsep.engine.timing import budget, queue_blocks
 
 ROOT = RESULTS.parent.parent
-UNMEASURED = "not measured: no CUDA device"
 PAGES = ("README.md", "streamsep/weights/live-23-small.md", "benchmarks/README.md")
 
 
@@ -163,46 +165,6 @@ def growth(result: dict[str, Any]) -> str:
     return table(["grows", "to", "hop", "p50 ms", "p99.9 ms", "RTF", "ratio"], rows) + "\n\n" + words
 
 
-def gpu(result: dict[str, Any]) -> str:
-    """A row a model and way to run it; without a device only that."""
-    if not result.get("device"):
-        return UNMEASURED
-    heads = ["model", "way", "hop ms", "p50 ms", "p99 ms", "p99.9 ms", "kernels and copies", "difference", "late steps"]
-    rows = [
-        [
-            *(r["model"], r["way"]),
-            *(f"{r[key]:.2f}" for key in ("hop_ms", "p50_ms", "p99_ms", "p999_ms")),
-            *(str(r["operations"]), f"{r['difference']:.0e}", f"{r['late']} of {r['steps']}"),
-        ]
-        for r in result["rows"]
-    ]
-    words = f"On: {result['device']}; Python {result['python']}, torch {result['torch']}."
-    return table(heads, rows) + "\n\n" + words
-
-
-def streams(result: dict[str, Any]) -> str:
-    """For each kind of device the number of streams a model, then the curve over the batch."""
-    parts = [_streams(result["cuda"]) if "cuda" in result else f"On a GPU: {UNMEASURED}"]
-    return "\n\n".join([*parts, *([_streams(result["cpu"])] if "cpu" in result else [])])
-
-
-def _streams(found: dict[str, Any]) -> str:
-    heads = ["model", "precision", "streams", "hop ms", "p50 ms", "p99 ms", "p50 of a stream, ms", "late ticks"]
-    rows = [
-        [
-            *(r["model"], r["precision"], str(r["streams"])),
-            *(f"{r[key]:.2f}" for key in ("hop_ms", "p50_ms", "p99_ms")),
-            *(f"{r['p50_ms'] / r['streams']:.3f}", f"{r['late']} of {r['steps']}"),
-        ]
-        for r in found["rows"]
-        if "p50_ms" in r
-    ]
-    most = ", ".join(f"{count} of `{name}`" for name, count in found["most"].items())
-    place = found["device"] or f"one core of: {found['machine']}"
-    words = f"On {place}: {most} with p99 below the hop; Python {found['python']}, torch {found['torch']}."
-    return words + "\n\n" + table(heads, rows)
-
-
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "quality": ("quality", quality),
     "live": ("live", live),
@@ -217,16 +179,17 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "sliding": ("sliding", sliding),
     "gpu": ("gpu", gpu),
     "streams": ("streams", streams),
+    "offline": ("offline", offline),
+    "offline-line": ("offline", offline_line),
 }
 
 
-def read(source: str) -> dict[str, Any]:
-    """A result file; nothing of one that only a GPU can give."""
+def body(source: str, make: Callable[[dict[str, Any]], str]) -> str:
+    """A table of a result file, or the word that there is none."""
     path = RESULTS / f"{source}.json"
-    if source in ("gpu", "streams") and not path.exists():
-        return {}
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    if path.exists():
+        return make(json.loads(path.read_text(encoding="utf-8")))
+    return make({}) if make in (gpu, streams) else "not measured"
 
 
 def fill(text: str) -> str:
@@ -234,8 +197,8 @@ def fill(text: str) -> str:
     for name, (source, make) in TABLES.items():
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if marked.search(text):
-            body = make(read(source))
-            text = marked.sub(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)  # type: ignore[misc]
+            table = body(source, make)
+            text = marked.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)  # type: ignore[misc]
     return text
 
 

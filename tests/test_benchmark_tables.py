@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import draw_steps, run_all, step_tables, write_tables
 
@@ -131,7 +132,8 @@ def test_a_part_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch, capsy
         return subprocess.CompletedProcess(command, int("benchmarks.peers" in command))
 
     monkeypatch.setattr(subprocess, "run", play)
-    monkeypatch.setattr(sys, "argv", ["run_all", "steps", "peers", "live"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["run_all", "steps", "gpu", "peers", "live"])
     assert run_all.main() == 1
     results = run_all.RESULTS
     assert ran == [
@@ -142,6 +144,7 @@ def test_a_part_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch, capsy
         "-m benchmarks.draw_steps",
     ]
     said = capsys.readouterr()
+    assert "there is no CUDA device: gpu\nabout 6 minutes" in said.out
     assert "[2/3] peers: FAILED" in said.out and "their tables are as they were: peers" in said.err
 
 
