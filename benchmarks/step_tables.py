@@ -82,6 +82,12 @@ def verdicts(result: Row) -> list[str]:
     return told
 
 
+def fits(row: Row) -> str:
+    """Whether a candidate of a hop of 512 or 256 holds what is wanted of the small preset there."""
+    most = WANTED["live-23-small" if row["hop"] == 512 else "live-12-small"]
+    return "yes" if row["rtf"] <= most and row["p999_ms"] < row["hop"] / 44.1 else "no"
+
+
 def sdr(row: Row) -> str:
     """The model's SDR: on the held-out songs where that was measured, else by the record of its weights."""
     if not row["trained"]:

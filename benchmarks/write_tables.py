@@ -32,7 +32,7 @@ from typing import Any
 from benchmarks.gpu_tables import gpu, streams
 from benchmarks.markdown import table
 from benchmarks.offline_tables import offline, offline_line
-from benchmarks.step_tables import RESULTS, misses, models, steps
+from benchmarks.step_tables import RESULTS, fits, misses, models, steps
 from streamsep.engine.timing import budget, queue_blocks
 
 ROOT = RESULTS.parent.parent
@@ -153,6 +153,7 @@ def growth(result: dict[str, Any]) -> str:
             f"{r['p999_ms']:.2f}",
             f"{r['rtf']:.2f}",
             f"{r['ratio']:.2f}",
+            fits(r) if part.startswith("width") else "",
         ]
         for part in ("age", "context", "hop", "stems", "streams", "width", "width 512")
         for r in result[part]
@@ -162,7 +163,7 @@ def growth(result: dict[str, Any]) -> str:
         f"Resident memory after {first['steps']} steps {first['rss_mb']:.1f} MB, after {last['steps']} "
         f"{last['rss_mb']:.1f} MB. One core of: {result['machine']}."
     )
-    return table(["grows", "to", "hop", "p50 ms", "p99.9 ms", "RTF", "ratio"], rows) + "\n\n" + words
+    return table(["grows", "to", "hop", "p50 ms", "p99.9 ms", "RTF", "ratio", "fits a core"], rows) + "\n\n" + words
 
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {

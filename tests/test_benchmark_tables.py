@@ -86,6 +86,20 @@ def test_what_was_wanted(facts: dict[str, Any], word: str) -> None:
     assert sentence.endswith(f": {word}.")
 
 
+@pytest.mark.parametrize(
+    ("hop", "rtf", "p999", "word"),
+    [
+        (512, 0.35, 11.6, "yes"),
+        (512, 0.36, 5.0, "no"),
+        (512, 0.3, 11.7, "no"),
+        (256, 0.6, 5.8, "yes"),
+        (256, 0.5, 5.9, "no"),
+    ],
+)
+def test_what_fits_a_core(hop: int, rtf: float, p999: float, word: str) -> None:
+    assert step_tables.fits({"hop": hop, "rtf": rtf, "p999_ms": p999}) == word
+
+
 def test_the_table_of_misses() -> None:
     rows = [row(), row(memory={"start_mb": None, "peak_mb": None})]
     lines = step_tables.misses({"rows": rows}).splitlines()
