@@ -218,7 +218,8 @@ def fill(text: str) -> str:
     for name, (source, make) in TABLES.items():
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if marked.search(text):
-            body = make(json.loads((RESULTS / f"{source}.json").read_text(encoding="utf-8")))
+            path = RESULTS / f"{source}.json"
+            body = make(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else "Not measured yet."
             text = marked.sub(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)  # type: ignore[misc]
     return text
 
