@@ -190,7 +190,7 @@ def body(source: str, make: Callable[[dict[str, Any]], str]) -> str:
     path = RESULTS / f"{source}.json"
     if path.exists():
         return make(json.loads(path.read_text(encoding="utf-8")))
-    return make({}) if make in (gpu, streams) else "not measured"
+    return make({}) if make in (gpu, streams) else "Not measured yet."
 
 
 def fill(text: str) -> str:
@@ -198,8 +198,8 @@ def fill(text: str) -> str:
     for name, (source, make) in TABLES.items():
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if marked.search(text):
-            table = body(source, make)
-            text = marked.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)  # type: ignore[misc]
+            made = body(source, make)
+            text = marked.sub(lambda found, made=made: f"{found[1]}{made}\n{found[2]}", text)  # type: ignore[misc]
     return text
 
 
