@@ -99,10 +99,7 @@ def sdr(row: Row) -> str:
 
 def held_out(quality: Row, model: str) -> float | None:
     """Mean SDR over the stems of the real songs that were held out; None where the model was not measured."""
-    if quality.get("model") == model:
-        stems = quality["mean"].values()
-        return sum(float(stem["sdr"]) for stem in stems) / len(stems)
-    scores = quality.get("groups", {}).get("real", {}).get("scores", {})
+    scores = quality["groups"].get("real", {}).get("scores", {})
     return float(scores[model]["mean"]["usdr"]) if model in scores else None
 
 

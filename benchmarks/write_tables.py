@@ -5,7 +5,7 @@
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between those marks is typed by hand.
 `--check` changes nothing and fails if a table is not what its results say. The results come from:
 
-    streamsep evaluate --data DIR --songs lithium,mdn_funk --json benchmarks/results/quality.json
+    python -m benchmarks.quality --real DIR/lithium DIR/mdn_funk --rendered DIR --json benchmarks/results/quality.json
     streamsep stream examples/lithium/mix.ogg --stems examples/lithium --json benchmarks/results/live.json
     the same with --realtime --json benchmarks/results/realtime.json
     python -m benchmarks.steps --json benchmarks/results/steps.json
@@ -27,8 +27,10 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from benchmarks import quality_tables
 from benchmarks.gpu_tables import gpu, streams
 from benchmarks.markdown import table
 from benchmarks.offline_tables import offline, offline_line
@@ -36,17 +38,8 @@ from benchmarks.step_tables import RESULTS, fits, misses, models, steps
 from streamsep.engine.timing import budget, queue_blocks
 
 ROOT = RESULTS.parent.parent
-PAGES = ("README.md", "streamsep/weights/live-23-small.md", "benchmarks/README.md")
-
-
-def quality(result: dict[str, Any]) -> str:
-    """A row a song and stem."""
-    rows = [
-        [song, stem, *(f"{m[key]:.2f}" for key in ("sdr", "si_sdr", "baseline_sdr", "improvement"))]
-        for song, stems in result["songs"].items()
-        for stem, m in stems.items()
-    ]
-    return table(["song", "stem", "SDR dB", "SI-SDR dB", "best constant gain dB", "gained dB"], rows)
+CARDS = sorted((ROOT / "streamsep" / "weights").glob("*.md"))
+PAGES = (*(ROOT / name for name in ("README.md", "benchmarks/README.md", "docs/quality.md")), *CARDS)
 
 
 def live(result: dict[str, Any]) -> str:
@@ -167,7 +160,10 @@ def growth(result: dict[str, Any]) -> str:
 
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
-    "quality": ("quality", quality),
+    "quality": ("quality", quality_tables.by_group),
+    "quality by song": ("quality", quality_tables.by_song),
+    "leakage": ("quality", quality_tables.leakage),
+    **{f"quality of {card.stem}": ("quality", partial(quality_tables.card, system=card.stem)) for card in CARDS},
     "live": ("live", live),
     "realtime": ("realtime", realtime),
     "steps": ("steps", steps),
@@ -209,7 +205,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="fail if a table is stale, change nothing")
     args = parser.parse_args()
     stale = []
-    for page in (ROOT / name for name in PAGES):
+    for page in PAGES:
         text = page.read_text(encoding="utf-8")
         if (filled := fill(text)) != text:
             stale.append(page.name)

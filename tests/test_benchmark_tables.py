@@ -41,8 +41,8 @@ def row(**facts: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def held_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    scores = {"model": "live-23-small", "mean": {"drums": {"sdr": 3.0}, "bass": {"sdr": 2.0}}}
-    (tmp_path / "quality.json").write_text(json.dumps(scores))
+    scores = {"live-23-small": {"mean": {"usdr": 2.5}}}
+    (tmp_path / "quality.json").write_text(json.dumps({"groups": {"real": {"scores": scores}}}))
     monkeypatch.setattr(step_tables, "RESULTS", tmp_path)
 
 
@@ -52,12 +52,6 @@ def test_every_rtf_stands_beside_an_sdr() -> None:
     assert step_tables.sdr(row(model="mine")) == "4.18"
     assert step_tables.sdr(row(model="mine", sdr=None)) == "unknown"
     assert step_tables.sdr(row(model="live-6-small", trained=False, sdr=None)) == "untrained"
-
-
-def test_held_out_songs_by_group() -> None:
-    quality = {"groups": {"real": {"scores": {"mine": {"mean": {"usdr": 3.25}}}}, "rendered": {}}}
-    assert step_tables.held_out(quality, "mine") == 3.25
-    assert step_tables.held_out(quality, "other") is None
 
 
 @pytest.mark.usefixtures("held_out")

@@ -5,7 +5,8 @@ import torch
 
 from streamsep.training.batches import Batch, known_apart
 from streamsep.training.data import STEMS
-from streamsep.training.losses import LossConfig, _RealFFT, align, separation_loss
+from streamsep.training.losses import LossConfig, align, separation_loss
+from streamsep.training.spectra import RealFFT
 
 LATENCY = 128
 CONFIG = LossConfig(warm=0.01, ffts=(512, 128))
@@ -73,7 +74,7 @@ def test_silence_keeps_loss_and_gradient_finite(silent: slice) -> None:
 
 def test_fft_gradient() -> None:
     frames = torch.randn(3, 16, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(_RealFFT.apply, (frames,))
+    assert torch.autograd.gradcheck(RealFFT.apply, (frames,))
 
 
 def test_too_short_items_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""`streamsep train`: train a causal model from a configuration file, resumable."""
+"""`streamsep train`: train a model from a configuration file; resumable; on one process or, by torchrun, on many."""
 
 from __future__ import annotations
 
@@ -13,20 +13,34 @@ from streamsep.errors import StreamsepError
 if TYPE_CHECKING:
     from torch import nn
 
+    from streamsep.training.config import TrainConfig
+    from streamsep.training.data import Library, Root
+    from streamsep.training.parallel import World
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser("train", help="train a causal model", description=__doc__)
-    parser.add_argument("config", type=Path, help="configuration of the run (configs/train/*.yaml)")
-    parser.add_argument("--data", type=Path, required=True, help="folder of songs, or a MUSDB18-HQ tree")
+    parser = subparsers.add_parser("train", help="train a model", description=__doc__)
+    parser.add_argument("config", type=Path, nargs="?", help="configuration of the run (configs/train/*.yaml)")
+    parser.add_argument("-c", "--config", type=Path, dest="flag_config", metavar="CONFIG", help="the same")
+    parser.add_argument(
+        "--data",
+        action="append",
+        metavar="FOLDER[=SHARE]",
+        help="folder of songs, or a MUSDB18-HQ or MoisesDB tree; may be given often, each with how often its songs are "
+        "drawn (default: the configuration's `data: roots`)",
+    )
     parser.add_argument("--voice", type=Path, help="folder whose folders hold solo voice recordings")
     parser.add_argument("--instruments", type=Path, help="folder of sampled instruments that practice is played on")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run, for instance runs/first")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/ and the configuration's name)")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded audio (default %(default)s)")
     parser.add_argument("--threads", type=positive_int, help="CPU threads of the model (default: PyTorch's choice)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default %(default)s)")
     parser.add_argument("--max-minutes", type=positive_float, help="stop, resumably, after so many minutes")
-    parser.add_argument("--init", type=Path, help="start from the weights of this checkpoint")
+    parser.add_argument("--teacher", help="model whose answers the loss term `teacher` asks for (name or path)")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--init", type=Path, help="start from the weights of this checkpoint")
+    start.add_argument("--init-matching", type=Path, help="take from this checkpoint, of any class, whatever fits")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--resume", action="store_true", help="go on from the state in --out")
     which.add_argument("--restart", action="store_true", help="forget the run in --out")
@@ -38,47 +52,106 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from streamsep.config import load_yaml
-    from streamsep.models.checkpoint import save_checkpoint
-    from streamsep.models.registry import build_preset
     from streamsep.training.config import TrainConfig
-    from streamsep.training.data import open_library, song_folders
-    from streamsep.training.loop import check_fresh, train
+    from streamsep.training.parallel import open_world
 
-    config, device = load_yaml(TrainConfig, args.config), pick_device(args.device)
-    song_folders(args.data, config.data.subset)  # a wrong --data is told before anything is taken away or built
-    check_fresh(args.out, args.resume, args.restart)
+    path = _config_path(args)
+    config = load_yaml(TrainConfig, path)
     if args.threads:
         torch.set_num_threads(args.threads)
+    with open_world(pick_device(args.device)) as world:
+        _train(args, config, args.out or Path("runs") / path.stem, world)
+    return 0
+
+
+def _train(args: argparse.Namespace, config: TrainConfig, out: Path, world: World) -> None:
+    import torch
+
+    from streamsep.models.checkpoint import save_checkpoint
+    from streamsep.models.registry import build_preset
+    from streamsep.training.data import song_folders
+    from streamsep.training.loop import train
+    from streamsep.training.stopping import check_fresh
+    from streamsep.training.teacher import Teacher
+
+    roots = _roots(args.data, config)
+    for root in roots:  # a wrong --data is told before anything is taken away or built
+        song_folders(Path(root.path), config.data.subset)
+    with world.one_by_one():
+        check_fresh(out, args.resume, args.restart)
     torch.manual_seed(config.batch.seed)
     model = build_preset(config.model)
-    if args.init:
-        _start_from(model, args.init)
-    library = open_library(args.data, config.data, voice=args.voice, instruments=args.instruments, cache=args.cache)
-    if library.absent:
-        names = ", ".join(library.absent)
-        print(f"streamsep: note: songs of the configuration that are not in {args.data}: {names}", file=sys.stderr)
-    size = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    extra = "".join(f", {len(clips)} extra {stem}" for stem, clips in library.extra.items())
-    print(f"{config.model}: {size:.2f} M parameters, {len(library.songs)} songs{extra}", file=sys.stderr)
+    _start(model, args, config, world)
+    teacher = Teacher.load(args.teacher, model.sources, world.device) if args.teacher else None  # type: ignore[arg-type]
+    with world.one_by_one():
+        library = _library(args, roots, config, world)
     progress = train(
         model,
         library,
         config,
-        args.out,
-        device=device,
+        out,
+        world=world,
         resume=args.resume,
         max_minutes=args.max_minutes,
         export=save_checkpoint,
+        teacher=teacher,
     )
-    print(f"{progress.step} steps in {progress.elapsed / 60:.1f} min; the state is in {args.out}", file=sys.stderr)
-    return 0
+    _say(world, f"{progress.step} steps in {progress.elapsed / 60:.1f} min; the state is in {out}")
 
 
-def _start_from(model: nn.Module, path: Path) -> None:
-    """Take over the weights of a checkpoint of the same architecture."""
-    from streamsep.models.checkpoint import load_checkpoint
+def _config_path(args: argparse.Namespace) -> Path:
+    paths = [path for path in (args.config, args.flag_config) if path]
+    if len(paths) != 1:
+        raise StreamsepError("give one configuration, such as -c configs/train/live-23-small.yaml")
+    return Path(paths[0])
 
+
+def _roots(data: list[str] | None, config: TrainConfig) -> list[Root]:
+    from streamsep.training.data import Root
+
+    roots = [_root(text) for text in data] if data else list(config.data.roots)
+    if not roots:
+        raise StreamsepError("there is nothing to train on; give folders of songs with --data")
+    return [Root(str(Path(root.path)), root.share) for root in roots]
+
+
+def _root(text: str) -> Root:
+    from streamsep.training.data import Root
+
+    path, equals, share = text.rpartition("=")
+    if not equals or Path(text).exists():
+        return Root(text)
     try:
-        model.load_state_dict(load_checkpoint(path).state_dict())
-    except RuntimeError:
-        raise StreamsepError(f"{path} is another model than the configuration's; choose another --init") from None
+        return Root(path, float(share))
+    except ValueError:
+        raise StreamsepError(f"the share of --data {text} is no number above 0; give it as FOLDER=SHARE") from None
+
+
+def _start(model: nn.Module, args: argparse.Namespace, config: TrainConfig, world: World) -> None:
+    """Initial weights: rescaled, from a checkpoint, or from what fits of another."""
+    from streamsep.training.start import rescale, start_from, take_matching
+
+    if config.optimiser.rescale:
+        rescale(model, config.optimiser.rescale)
+    if args.init:
+        start_from(model, args.init)
+    if args.init_matching:
+        _say(world, take_matching(model, args.init_matching))
+
+
+def _library(args: argparse.Namespace, roots: list[Root], config: TrainConfig, world: World) -> Library:
+    from streamsep.training.data import open_library
+
+    options = {"voice": args.voice, "instruments": args.instruments, "cache": args.cache}
+    library = open_library(roots, config.data, quiet=not world.first, **options)
+    if library.absent:
+        _say(world, f"streamsep: note: songs of the configuration that are not there: {', '.join(library.absent)}")
+    extra = "".join(f", {len(clips)} extra {stem}" for stem, clips in library.extra.items())
+    processes = f", {world.size} processes" if world.size > 1 else ""
+    _say(world, f"{config.model}: {len(library.songs)} songs{extra}{processes}")
+    return library
+
+
+def _say(world: World, text: str) -> None:
+    if world.first:
+        print(text, file=sys.stderr)

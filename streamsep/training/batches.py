@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ class BatchConfig:
     """How mixtures are drawn; probabilities in 0..1, ranges in dB unless said otherwise.
 
     Attributes:
-        size: mixtures a batch.
+        size: mixtures a batch, of each process where there are several.
         seconds: length of each, rounded to the model's hop.
         remix: probability that every stem comes from a song of its own.
         gain: per-stem gain in a remix, after levelling each stem.
@@ -36,6 +36,7 @@ class BatchConfig:
             it has none).
         speed: range of the playback speed as a factor.
         respeed: probability of another speed than 1.
+        shift: seconds by which the stems of a song's own mix may be out of time with each other.
         seed: of all draws.
     """
 
@@ -50,6 +51,7 @@ class BatchConfig:
     extra: dict[str, float] = field(default_factory=lambda: {"vocals": 0.5})
     speed: Range = (0.88, 1.12)
     respeed: float = 0.4
+    shift: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -68,47 +70,73 @@ class Batch(NamedTuple):
         sources: `[B, S, 2, T]`; sums to `mix`.
         known: `[B, S, S]`; `known @ sources` is what the truth knows apart. A row sums stems that it
             only knows together, and the rows of the others of such a group are zero.
+        band: `[B, S]`, the frequency in Hz above which a stem's recording holds nothing and so tells nothing
+            (infinite where it is not limited); None where no stem of the batch is limited.
     """
 
     mix: Tensor
     sources: Tensor
     known: Tensor
+    band: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+        mix, sources, known = (tensor.to(device, non_blocking=True) for tensor in self[:3])
+        return Batch(mix, sources, known, None if self.band is None else self.band.to(device, non_blocking=True))
+
+
+class Crop(NamedTuple):
+    """A stem of one mixture `[2, T]`, and the frequency in Hz above which it tells nothing."""
+
+    samples: Samples
+    band: float
+
+    def changed(self, change: Callable[[Samples], Samples]) -> Crop:
+        """The same with other samples."""
+        return Crop(change(self.samples), self.band)
+
+
+Crops = dict[str, Crop]
 
 
 class BatchMaker:
-    """Draws batch number `step`: the same numbers for the same library, configuration and step."""
+    """Draws batch number `step`: the same numbers for the same library, configuration and step.
 
-    def __init__(self, library: Library, config: BatchConfig, sources: Sequence[str], hop: int) -> None:
+    Of several processes, number `rank` draws its `config.size` rows of the whole: two with batches of b draw what one
+    with a batch of 2 b draws.
+    """
+
+    def __init__(
+        self, library: Library, config: BatchConfig, sources: Sequence[str], hop: int, *, rank: int = 0
+    ) -> None:
         self.library, self.config, self.sources = library, config, tuple(sources)
+        self.rows = range(rank * config.size, (rank + 1) * config.size)
         self.frames = max(round(config.seconds * RATE / hop), 1) * hop
-        self._holders = {stem: [s for s in library.songs if _sounds(s, stem)] for stem in self.sources}
-        self._song_weights = _weights([song.length for song in library.songs])
-        self._stem_weights = {
-            stem: {song.name: float(song.clips[stem].active.sum()) ** 0.5 for song in songs}
-            for stem, songs in self._holders.items()
-        }
-        self._extra_weights = {stem: _weights([clip.length for clip in clips]) for stem, clips in library.extra.items()}
+        self._song_weights = _weights(library, library.songs, [song.length for song in library.songs])
+        self._holders = {stem: self._weighed_holders(stem) for stem in self.sources}
+        self._extra_weights = {stem: _grow([clip.length for clip in clips]) for stem, clips in library.extra.items()}
+
+    def _weighed_holders(self, stem: str) -> list[tuple[Song, float]]:
+        songs = [song for song in self.library.songs if _sounds(song, stem)]
+        sounding = [float(song.clips[stem].active.sum()) for song in songs]
+        return list(zip(songs, _weights(self.library, songs, sounding).tolist(), strict=True))
 
     def __call__(self, step: int) -> Batch:
         """Batch number `step`."""
-        items = [self._item(np.random.default_rng((self.config.seed, step, i))) for i in range(self.config.size)]
-        sources = torch.from_numpy(np.stack([stems for stems, _ in items]))
-        known = torch.from_numpy(np.stack([known for _, known in items]))
-        return Batch(mix=sources.sum(1), sources=sources, known=known)
+        items = [self._item(np.random.default_rng((self.config.seed, step, row))) for row in self.rows]
+        sources, known, band = (torch.from_numpy(np.stack(parts)) for parts in zip(*items, strict=True))
+        return Batch(mix=sources.sum(1), sources=sources, known=known, band=band)
 
-    def _item(self, rng: Generator) -> tuple[Samples, Samples]:
+    def _item(self, rng: Generator) -> tuple[Samples, Samples, Samples]:
         draw = self._remix if rng.random() < self.config.remix else self._own_mix
         stems, joined = draw(rng)
         gain = np.float32(decibels(*self.config.overall, rng))
-        silent = np.zeros((2, self.frames), np.float32)
-        stacked = np.stack([stems.get(stem, silent) for stem in self.sources])
-        return (stacked * gain).astype(np.float32), known_apart(self.sources, joined)
+        silence = Crop(np.zeros((2, self.frames), np.float32), np.inf)
+        crops = [stems.get(stem, silence) for stem in self.sources]
+        stacked = (np.stack([crop.samples for crop in crops]) * gain).astype(np.float32)
+        return stacked, known_apart(self.sources, joined), np.array([crop.band for crop in crops], np.float32)
 
-    def _own_mix(self, rng: Generator) -> tuple[dict[str, Samples], tuple[str, ...]]:
+    def _own_mix(self, rng: Generator) -> tuple[Crops, tuple[str, ...]]:
         config, songs = self.config, self.library.songs
         song = songs[int(rng.choice(len(songs), p=self._song_weights))]
         lead = song.clips[str(rng.choice(sorted(song.clips)))]
@@ -117,15 +145,17 @@ class BatchMaker:
         unit = 2 * _LEVEL / max(float(np.sqrt(sum(clip.level**2 for clip in song.clips.values()))), 1e-4)
         stems, swap = {}, rng.random() < 0.5
         for stem, clip in song.clips.items():
-            crop = read_at_speed(clip, start, self.frames, speed) * np.float32(unit * decibels(*config.own_gain, rng))
-            stems[stem] = crop[::-1] if swap else crop
+            late = int(rng.uniform(0, config.shift) * RATE) if config.shift else 0
+            gain = np.float32(unit * decibels(*config.own_gain, rng))
+            crop = read_at_speed(clip, start + late, self.frames, speed) * gain
+            stems[stem] = Crop(crop[::-1] if swap else crop, clip.band * speed)
         for stem in self.sources:
             if not _sounds(song, stem) and stem not in song.joined and self._takes_extra(stem, rng):
                 stems[stem] = self._extra(stem, rng)
         return self._silence(stems, rng), song.joined
 
-    def _remix(self, rng: Generator) -> tuple[dict[str, Samples], tuple[str, ...]]:
-        stems: dict[str, Samples] = {}
+    def _remix(self, rng: Generator) -> tuple[Crops, tuple[str, ...]]:
+        stems: Crops = {}
         joined: tuple[str, ...] = ()
         for stem in map(str, rng.permutation(sorted(self.sources))):
             if stem in joined:
@@ -133,39 +163,39 @@ class BatchMaker:
             if self._takes_extra(stem, rng):
                 stems[stem] = self._extra(stem, rng)
                 continue
-            songs = [song for song in self._holders[stem] if not (_mixed(song, stem) & set(stems))]
-            if songs:
-                song = self._choose(stem, songs, rng)
+            holders = [(song, w) for song, w in self._holders[stem] if not (_mixed(song, stem) & set(stems))]
+            if holders:
+                weights = np.array([weight for _, weight in holders])
+                song = holders[int(rng.choice(len(holders), p=weights / weights.sum()))][0]
                 stems[stem] = self._stem(song.clips[stem], rng)
                 joined = song.joined if _mixed(song, stem) else joined
         return self._silence(stems, rng), joined
 
-    def _choose(self, stem: str, songs: Sequence[Song], rng: Generator) -> Song:
-        weights = np.array([self._stem_weights[stem][song.name] for song in songs])
-        return songs[int(rng.choice(len(songs), p=weights / weights.sum()))]
-
-    def _stem(self, clip: Clip, rng: Generator) -> Samples:
-        return flip_and_swap(self._levelled(clip, rng) * np.float32(decibels(*self.config.gain, rng)), rng)
+    def _stem(self, clip: Clip, rng: Generator) -> Crop:
+        crop = self._levelled(clip, rng)
+        return crop.changed(lambda x: flip_and_swap(x * np.float32(decibels(*self.config.gain, rng)), rng))
 
     def _takes_extra(self, stem: str, rng: Generator) -> bool:
         return bool(self.library.extra.get(stem)) and rng.random() < self.config.extra.get(stem, 0.0)
 
-    def _extra(self, stem: str, rng: Generator) -> Samples:
+    def _extra(self, stem: str, rng: Generator) -> Crop:
         clips = self.library.extra[stem]
         clip = clips[int(rng.choice(len(clips), p=self._extra_weights[stem]))]
         if stem != "vocals":
             return self._stem(clip, rng)
-        voice = place_voice(self._levelled(clip, rng), rng)
-        return flip_and_swap(voice * np.float32(decibels(*self.config.gain, rng)), rng)
+        voice = self._levelled(clip, rng).changed(lambda x: place_voice(x, rng))
+        return voice.changed(lambda x: flip_and_swap(x * np.float32(decibels(*self.config.gain, rng)), rng))
 
-    def _levelled(self, clip: Clip, rng: Generator) -> Samples:
+    def _levelled(self, clip: Clip, rng: Generator) -> Crop:
         start = crop_start(clip, self.frames, rng.random() < self.config.active, rng)
-        return read_at_speed(clip, start, self.frames, self._speed(rng)) * np.float32(_LEVEL / max(clip.level, 1e-4))
+        speed = self._speed(rng)
+        gain = np.float32(_LEVEL / max(clip.level, 1e-4))
+        return Crop(read_at_speed(clip, start, self.frames, speed) * gain, clip.band * speed)
 
     def _speed(self, rng: Generator) -> float:
         return float(rng.uniform(*self.config.speed)) if rng.random() < self.config.respeed else 1.0
 
-    def _silence(self, stems: dict[str, Samples], rng: Generator) -> dict[str, Samples]:
+    def _silence(self, stems: Crops, rng: Generator) -> Crops:
         kept = {stem: crop for stem, crop in stems.items() if rng.random() >= self.config.silence}
         return kept or stems
 
@@ -189,7 +219,18 @@ def _mixed(song: Song, stem: str) -> set[str]:
     return set(song.joined) if song.joined and stem == song.joined[-1] else set()
 
 
-def _weights(sizes: Sequence[float]) -> NDArray[np.float64]:
+def _weights(library: Library, songs: Sequence[Song], sizes: Sequence[float]) -> NDArray[np.float64]:
+    """How often each song is drawn: by its size, and where roots have shares, these times its part of its root."""
+    weights = _grow(sizes)
+    if library.shares and len(songs):
+        roots = np.array([song.root for song in songs])
+        for root in set(roots):
+            weights[roots == root] *= library.shares[root] / weights[roots == root].sum()
+        weights /= weights.sum()
+    return weights
+
+
+def _grow(sizes: Sequence[float]) -> NDArray[np.float64]:
     """Grows with the square root of the size: long songs do not drown the others."""
     roots = np.sqrt(np.maximum(np.array(sizes, np.float64), 1e-9))
     return roots / roots.sum() if len(roots) else roots

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,14 @@ import soxr
 from numpy.typing import NDArray
 
 from streamsep.errors import StreamsepError
+from streamsep.files import staged
+from streamsep.training.bandwidth import measure_bandwidth
 
 RATE = 44100
 BLOCK = RATE // 10  # samples a value of the loudness envelope
 SUFFIXES = (".wav", ".flac", ".ogg")
 _VERSION = 1
+_CURE = "choose another cache"
 
 Samples = NDArray[np.float32]
 
@@ -33,12 +36,14 @@ class Clip:
         scale: factor from int16 to amplitude.
         envelope: RMS of each tenth of a second, `[ceil(T / BLOCK)]`.
         level: RMS over the blocks in which something sounds; 0 for silence.
+        band: frequency in Hz above which the recording holds nothing, as `measure_bandwidth` finds it.
     """
 
     samples: NDArray[np.int16]
     scale: float
     envelope: Samples
     level: float
+    band: float = math.inf
 
     @property
     def length(self) -> int:
@@ -74,6 +79,13 @@ def cached_clip(sources: Sequence[Path], stem: Path, gap: float = 0.3) -> Clip:
     return made_clip(lambda: _decode_all(sources, gap), stem, stamp)
 
 
+def cached_sum(sources: Sequence[Path], stem: Path) -> Clip:
+    """The clip of one file, or of the sum of many, as `cached_clip`."""
+    if len(sources) == 1:
+        return cached_clip(sources, stem)
+    return made_clip(lambda: _sum_all(sources), stem, {"sum": [_stamp(path) for path in sources]})
+
+
 def made_clip(make: Callable[[], Samples], stem: Path, stamp: Mapping[str, Any]) -> Clip:
     """The clip that `make` gives as samples `[T, C]`, from the cache if one of the same stamp is there.
 
@@ -88,16 +100,18 @@ def made_clip(make: Callable[[], Samples], stem: Path, stamp: Mapping[str, Any])
     stamp = {"version": _VERSION, **stamp}
     record = _read_record(stem)
     if record is None or record["stamp"] != stamp:
-        samples = make()
-        try:
-            record = _store(samples, stem, stamp)
-        except OSError as error:
-            raise StreamsepError(f"cannot write into {stem.parent} ({error.strerror}); choose another cache") from None
+        record = _store(make(), stem, stamp)
+    samples = np.load(_name(stem, ".npy"), mmap_mode="r")
+    if "band" not in record:
+        band = measure_bandwidth(samples, RATE)
+        record["band"] = band if math.isfinite(band) else None
+        _write_record(record, stem)
     return Clip(
-        samples=np.load(_name(stem, ".npy"), mmap_mode="r"),
+        samples=samples,
         scale=float(record["scale"]),
         envelope=np.load(_name(stem, ".env.npy")),
         level=float(record["level"]),
+        band=math.inf if record["band"] is None else float(record["band"]),
     )
 
 
@@ -129,6 +143,14 @@ def _decode_all(sources: Sequence[Path], gap: float) -> Samples:
     return np.concatenate(joined)
 
 
+def _sum_all(sources: Sequence[Path]) -> Samples:
+    parts = [_decode(path) for path in sources]
+    total = np.zeros((max(map(len, parts)), max(part.shape[1] for part in parts)), np.float32)
+    for part in parts:
+        total[: len(part)] += part
+    return total
+
+
 def _decode(path: Path) -> Samples:
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -140,23 +162,21 @@ def _decode(path: Path) -> Samples:
 
 def _store(samples: Samples, stem: Path, stamp: Mapping[str, Any]) -> dict[str, Any]:
     """Write the record last, so that a cache cut short is seen as absent."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     scale = max(1.0, float(np.abs(samples).max(initial=0.0))) / 32767
     envelope = _envelope(samples)
-    _write_array(_name(stem, ".npy"), np.rint(samples / np.float32(scale)).astype(np.int16))
-    _write_array(_name(stem, ".env.npy"), envelope)
+    arrays = {".npy": np.rint(samples / np.float32(scale)).astype(np.int16), ".env.npy": envelope}
+    with staged([_name(stem, suffix) for suffix in arrays], _CURE) as paths:
+        for path, array in zip(paths, arrays.values(), strict=True):
+            with path.open("wb") as file:
+                np.save(file, array)
     record = {"stamp": dict(stamp), "scale": scale, "level": _level(envelope)}
-    partial = _name(stem, ".json.part")
-    partial.write_text(json.dumps(record))
-    os.replace(partial, _name(stem, ".json"))
+    _write_record(record, stem)
     return record
 
 
-def _write_array(path: Path, array: NDArray[Any]) -> None:
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
-        np.save(file, array)
-    os.replace(partial, path)
+def _write_record(record: Mapping[str, Any], stem: Path) -> None:
+    with staged([_name(stem, ".json")], _CURE) as (path,):
+        path.write_text(json.dumps(record))
 
 
 def _envelope(samples: Samples) -> Samples:

@@ -21,6 +21,7 @@ class OptimiserConfig:
         final: last learning rate as a fraction of the peak.
         clip: largest gradient norm; larger ones are scaled down.
         ema: decay of the averaged weights.
+        rescale: standard deviation towards which the initial weights of a causal model's convolutions are scaled.
     """
 
     lr: float = 1e-3
@@ -30,6 +31,7 @@ class OptimiserConfig:
     final: float = 0.01
     clip: float = 5.0
     ema: float = 0.999
+    rescale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class LoopConfig:
         excerpt_seconds: length of each.
         bf16: run the model under bfloat16 autocast (its spectrograms and the loss stay in float32).
         prefetch: draw the next batch in a thread while the model works.
+        log_seconds: seconds between rows of the log; 0 for a row a step, null for 2 on a terminal and 30 elsewhere.
     """
 
     hours: float | None = 1.0
@@ -55,6 +58,7 @@ class LoopConfig:
     excerpt_seconds: float = 8.0
     bf16: bool = False
     prefetch: bool = False
+    log_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if (self.hours is None) == (self.steps is None):

@@ -6,14 +6,34 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
 from streamsep.errors import StreamsepError
-from streamsep.training.clips import SUFFIXES, Clip, cached_clip
+from streamsep.training.clips import SUFFIXES, Clip, cached_clip, cached_sum
+from streamsep.training.layouts import STEMS, song_files, song_folders
 from streamsep.training.practice import open_practice
 
-STEMS = ("drums", "bass", "other", "vocals")
+__all__ = ["STEMS", "DataConfig", "Library", "Root", "Song", "open_library", "open_songs", "song_folders"]
+
+
+@dataclass(frozen=True)
+class Root:
+    """A folder of songs.
+
+    Attributes:
+        path: the folder.
+        share: how often its songs are drawn, against those of the other roots; by their length alone if no root has
+            a share, and 1 where only others have.
+    """
+
+    path: str
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.share is not None and not 0 < self.share < float("inf"):
+            raise ValueError("the share of a root must be above 0")
 
 
 @dataclass(frozen=True)
@@ -21,6 +41,7 @@ class DataConfig:
     """Which songs and voices are used.
 
     Attributes:
+        roots: folders of songs, where the command line names none.
         exclude: songs that are never trained on, beside those of `validation`.
         validation: held-out songs on which progress is measured.
         joined: song -> stems that its files do not keep apart, the file that holds the rest last:
@@ -30,6 +51,7 @@ class DataConfig:
         subset: the part of a MUSDB18-HQ tree that is trained on.
     """
 
+    roots: tuple[Root, ...] = ()
     exclude: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     joined: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -49,6 +71,7 @@ class Song:
     name: str
     clips: Mapping[str, Clip]
     joined: tuple[str, ...] = ()
+    root: str = ""
 
     @property
     def length(self) -> int:
@@ -65,16 +88,18 @@ class Library:
         extra: recordings of one stem alone, by stem.
         validation: held out.
         absent: songs that the configuration holds out or calls joined, and that are not there.
+        shares: root -> how often its songs are drawn; empty where that is by their length.
     """
 
     songs: tuple[Song, ...]
     extra: Mapping[str, tuple[Clip, ...]]
     validation: tuple[Song, ...]
     absent: tuple[str, ...] = ()
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 def open_library(
-    data: Path,
+    data: Path | Sequence[Root],
     config: DataConfig,
     *,
     voice: Path | None = None,
@@ -85,7 +110,7 @@ def open_library(
     """Open (and on the first call decode or render into `cache`) all that is trained on.
 
     Args:
-        data: songs.
+        data: songs, in one folder or in several.
         config: which of them, and how much practice.
         voice: folder of folders of solo voices, extra vocals.
         instruments: sampled instruments, from which extra drums, bass and other are rendered.
@@ -96,42 +121,44 @@ def open_library(
         StreamsepError: no song found, none left to train on, an unreadable file, or practice without instruments or
             the other way round.
     """
-    folders = song_folders(data, config.subset)
+    roots = [Root(str(data))] if isinstance(data, Path) else list(data)
+    trees = [
+        Tree(root.path, song_folders(Path(root.path), config.subset), song_folders(Path(root.path))) for root in roots
+    ]
     if (config.practice > 0) != (instruments is not None):
         raise StreamsepError("practice needs both `data: practice` (minutes) in the configuration and --instruments")
     _check_stems(config.joined)
-    trained = [name for name in folders if name not in {*config.exclude, *config.validation}]
-    if not trained:
-        raise StreamsepError(f"every song of {data} is excluded from training; shorten `exclude` or `validation`")
-    # A validation song may lie in another part of a MUSDB18-HQ tree than those trained on.
-    everywhere = {**song_folders(data), **folders}
-    held_out = [name for name in config.validation if name in everywhere]
+    aside = {*config.exclude, *config.validation}
+    if not any(set(tree.trained) - aside for tree in trees):
+        where = " and ".join(root.path for root in roots)
+        raise StreamsepError(f"every song of {where} is excluded from training; shorten `exclude` or `validation`")
+    everywhere = {name for tree in trees for name in tree.all}
     absent = [name for name in dict.fromkeys((*config.validation, *config.joined)) if name not in everywhere]
-    songs = open_songs(data, {name: folders[name] for name in trained}, cache, config.joined, quiet=quiet)
-    validation = open_songs(data, {name: everywhere[name] for name in held_out}, cache, {}, quiet=quiet)
+    songs: list[Song] = []
+    validation: list[Song] = []
+    for tree in trees:
+        kept = {name: path for name, path in tree.trained.items() if name not in aside}
+        held_out = {name: tree.all[name] for name in config.validation if name in tree.all}
+        songs += open_songs(Path(tree.root), kept, cache, config.joined, quiet=quiet)
+        validation += open_songs(Path(tree.root), held_out, cache, config.joined, quiet=quiet)
     extra = {"vocals": _open_voices(voice, config.voices, cache, quiet)} if voice else {}
     if instruments is not None:
         extra |= open_practice(instruments, config.practice, _cache_folder(cache, instruments), quiet=quiet)
-    return Library(songs=songs, extra=extra, validation=validation, absent=tuple(absent))
+    return Library(tuple(songs), extra, tuple(validation), tuple(absent), _shares(roots))
 
 
-def song_folders(data: Path, subset: str | None = None) -> dict[str, Path]:
-    """Name -> folder of every song below `data`: plain folders, or those of `data/subset` in MUSDB18-HQ's layout.
+class Tree(NamedTuple):
+    """A root's songs: those of the part that is trained on, and all; those held out may lie in another part."""
 
-    Raises:
-        StreamsepError: `data` holds no folder with a stem in it.
-    """
-    if not data.is_dir():
-        raise StreamsepError(f"there is no folder {data}; correct --data")
-    parts = [data / part for part in ("train", "test") if (data / part).is_dir() and subset in (None, part)]
-    roots = parts or [data]
-    places = [path for root in roots if root.is_dir() for path in sorted(root.iterdir())]
-    folders = {path.name: path for path in places if _stem_files(path)}
-    if not folders:
-        raise StreamsepError(
-            f"no song in {data}; a song is a folder with drums, bass, other, vocals as .wav/.flac/.ogg"
-        )
-    return folders
+    root: str
+    trained: dict[str, Path]
+    all: dict[str, Path]
+
+
+def _shares(roots: Sequence[Root]) -> dict[str, float]:
+    if all(root.share is None for root in roots):
+        return {}
+    return {str(Path(root.path)): 1.0 if root.share is None else root.share for root in roots}
 
 
 def open_songs(
@@ -146,8 +173,9 @@ def open_songs(
     root = _cache_folder(cache, data)
     songs = []
     for name, folder in tqdm(folders.items(), desc="songs", unit="song", disable=quiet, leave=False):
-        clips = {stem: cached_clip([path], root / name / stem) for stem, path in _stem_files(folder).items()}
-        songs.append(Song(name=name, clips=clips, joined=tuple((joined or {}).get(name, ()))))
+        files = song_files(folder)
+        clips = {stem: cached_sum(paths, root / name / stem) for stem, paths in files.stems.items()}
+        songs.append(Song(name, clips, tuple((joined or {}).get(name, files.joined)), str(data)))
     return tuple(songs)
 
 
@@ -161,11 +189,6 @@ def _open_voices(voice: Path, names: Sequence[str], cache: Path, quiet: bool) ->
             raise StreamsepError(f"no .wav, .flac or .ogg file in the voice folder {folder}")
         clips.append(cached_clip(files, root / folder.name))
     return tuple(clips)
-
-
-def _stem_files(folder: Path) -> dict[str, Path]:
-    candidates = ((stem, folder / f"{stem}{suffix}") for stem in STEMS for suffix in reversed(SUFFIXES))
-    return {stem: path for stem, path in candidates if path.is_file()}
 
 
 def _cache_folder(cache: Path, root: Path) -> Path:

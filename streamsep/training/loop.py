@@ -1,29 +1,32 @@
-"""The training loop. It knows of the model only `hop`, `latency`, `sources` and `forward`; resumable at any step."""
+"""The training loop. It knows of a model `sources` and `forward`, and of a causal one `hop` and `latency`.
+
+A step is a function of the weights, the seed and its own number: a run resumes at any step, on any number of processes.
+"""
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from streamsep.config import to_dict
-from streamsep.errors import StreamsepError
 from streamsep.training.batches import Batch, BatchMaker
 from streamsep.training.clips import RATE
 from streamsep.training.config import TrainConfig
 from streamsep.training.data import Library
-from streamsep.training.losses import separation_loss
+from streamsep.training.objective import Objective, Separate
 from streamsep.training.optimiser import Average, adamw, learning_rate
+from streamsep.training.parallel import World
 from streamsep.training.report import Report
 from streamsep.training.state import Progress, load_state, save_state
+from streamsep.training.stopping import stop_signals
 from streamsep.training.validation import Score, validate
 
 Export = Callable[[nn.Module, Path, dict[str, Any]], None]
@@ -35,36 +38,38 @@ def train(
     config: TrainConfig,
     out: Path,
     *,
-    device: torch.device | str = "cpu",
+    world: World = World(),  # noqa: B008 (frozen)
     resume: bool = False,
     max_minutes: float | None = None,
     export: Export | None = None,
     report: Report | None = None,
+    teacher: Separate | None = None,
 ) -> Progress:
     """Train until the schedule ends, `max_minutes` have passed or the process is asked to stop.
 
     Writes to `out`: `state.pt` (for resuming), `last` and `best` weights through `export`, `log.csv`, `validation.csv`.
 
     Args:
-        model: a causal separator, `mix [B, 2, T] -> sources [B, S, 2, T]`, late by `model.latency`.
+        model: a separator, `mix [B, 2, T] -> sources [B, S, 2, T]`, late by `model.latency` if it is causal.
         library: songs and extra recordings.
         config: of the run.
         out: folder of the run.
-        device: where the model trains.
+        world: the processes that train together, and where this one computes.
         resume: go on from `out/state.pt`, if there is one.
         max_minutes: end this call after so long; the schedule is not touched.
         export: `(averaged model, path, record)`, by default nothing is exported.
         report: where progress is told.
+        teacher: another separator of the same sources, not late, for the loss term of that name.
 
     Raises:
-        StreamsepError: a state that cannot be resumed from.
+        StreamsepError: a state that cannot be resumed from, or a warm state for an offline model.
     """
     out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(model, library, config, out, device=device, export=export, report=report or Report(out))
-    state = out / "state.pt"
-    if resume and state.exists():
-        trainer.progress = load_state(state, trainer.model, trainer.average, trainer.optimiser)
-    with _stop_signals() as stop:
+    report = report or Report(out, config.loop.log_seconds, quiet=not world.first)
+    trainer = Trainer(model, library, config, out, world=world, export=export, report=report, teacher=teacher)
+    if resume:
+        trainer.resume()
+    with stop_signals() as stop:
         trainer.run(stop, max_minutes)
     return trainer.progress
 
@@ -79,18 +84,28 @@ class Trainer:
         config: TrainConfig,
         out: Path,
         *,
-        device: torch.device | str,
+        world: World,
         export: Export | None,
         report: Report,
+        teacher: Separate | None = None,
     ) -> None:
-        self.model, self.config, self.out, self.device = model.to(device).train(), config, out, torch.device(device)
+        self.model, self.config, self.out, self.world = model.to(world.device).train(), config, out, world
         self.library, self.report, self._export = library, report, export
-        self.batches = BatchMaker(library, config.batch, model.sources, int(model.hop))  # type: ignore[arg-type]
-        self.latency = int(model.latency)  # type: ignore[arg-type]
+        objective = Objective(self.model, config.loss, bf16=config.loop.bf16, teacher=teacher)
+        self.objective = world.wrap(objective)
+        self.batches = BatchMaker(library, config.batch, model.sources, objective.hop, rank=world.rank)  # type: ignore[arg-type]
         self.optimiser = adamw(self.model, config.optimiser)
         self.average = Average(self.model, config.optimiser.ema)
         self.progress = Progress()
         self.score: Score | None = None
+
+    def resume(self) -> None:
+        """Go on from the saved state, if there is one."""
+        state = self.out / "state.pt"
+        if state.exists():
+            self.progress = load_state(state, self.model, self.average, self.optimiser)
+            if self.world.first:
+                self.report.resume_at(self.progress.step)
 
     def run(self, stop: threading.Event, max_minutes: float | None = None) -> None:
         """Steps with saves and validations between them; the state is saved at the end, however it comes."""
@@ -99,7 +114,7 @@ class Trainer:
         limit = float("inf") if max_minutes is None else 60 * max_minutes
         try:
             for batch in self._batches():
-                if stop.is_set() or self.done() or time.monotonic() - began >= limit:
+                if not self._go_on(not stop.is_set() and time.monotonic() - began < limit):
                     break
                 self._timed(lambda batch=batch: self.step(batch))  # type: ignore[misc]
                 if self.progress.elapsed - validated >= 60 * loop.validate_minutes:
@@ -112,6 +127,11 @@ class Trainer:
                 self.validate()
         finally:
             self.save()
+
+    def _go_on(self, wanted: bool) -> bool:
+        """Whether to make another step; the first process's clock is everybody's."""
+        self.progress.elapsed, wanted_there = self.world.agree([self.progress.elapsed, wanted])
+        return bool(wanted_there) and not self.done()
 
     def done(self) -> bool:
         """Whether the schedule has come to its end."""
@@ -155,25 +175,27 @@ class Trainer:
         lr = learning_rate(progress.step, self._part(), settings)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        batch = batch.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.loop.bf16):
-            estimate = self.model(batch.mix)
-        loss, parts = separation_loss(estimate.float(), batch, self.latency, self.config.loss)
+        torch.manual_seed(_seed(self.config.batch.seed, progress.step, self.world.rank))
+        loss, parts = self.objective(batch.to(self.world.device))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
-        if bool(torch.isfinite(norm)):
-            self.optimiser.step()
-            self.average.update(self.model)
-            values = {name: float(value) for name, value in {"loss": loss.detach(), **parts, "norm": norm}.items()}
-            audio = batch.mix.shape[0] * batch.mix.shape[-1] / RATE
-            self.report.step(progress.step + 1, progress.elapsed, lr, audio, values)
-        else:
-            progress.skipped += 1
+        values = {name: float(value) for name, value in {"loss": loss.detach(), **parts, "norm": norm}.items()}
+        values = self.world.mean(values)
         progress.step += 1
+        if not bool(torch.isfinite(norm)):
+            progress.skipped += 1
+            return
+        self.optimiser.step()
+        self.average.update(self.model)
+        if self.world.first:
+            audio = self.world.size * batch.mix.shape[0] * batch.mix.shape[-1] / RATE
+            self.report.step(progress.step, progress.elapsed, lr, audio, values)
 
     def validate(self) -> None:
         """Score the averaged weights on the held-out songs, keep the best."""
+        if not self.world.first:
+            return
         loop = self.config.loop
         score = validate(
             self.average.model,
@@ -181,7 +203,7 @@ class Trainer:
             excerpts=loop.excerpts,
             seconds=loop.excerpt_seconds,
             warm=self.config.loss.warm,
-            device=self.device,
+            device=self.world.device,
         )
         self.score, best = score, score.mean > self.progress.best
         if score.sdr:
@@ -193,8 +215,9 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state and the last averaged weights."""
-        save_state(self.out / "state.pt", self.model, self.average, self.optimiser, self.progress)
-        self._export_to("last")
+        if self.world.first:
+            save_state(self.out / "state.pt", self.model, self.average, self.optimiser, self.progress)
+            self._export_to("last")
 
     def _export_to(self, name: str) -> None:
         if self._export is not None and self.average.updates:
@@ -202,7 +225,7 @@ class Trainer:
 
     def record(self) -> dict[str, Any]:
         """What the checkpoint tells of its training."""
-        progress = self.progress
+        progress, mixtures = self.progress, self.world.size * self.config.batch.size
         training = {
             "config": to_dict(self.config),
             "songs": [song.name for song in self.library.songs],
@@ -213,37 +236,12 @@ class Trainer:
             "validation_songs": [song.name for song in self.library.validation],
             "steps": progress.step,
             "hours": round(progress.elapsed / 3600, 3),
-            "audio_hours": round(progress.step * self.config.batch.size * self.batches.frames / RATE / 3600, 3),
+            "audio_hours": round(progress.step * mixtures * self.batches.frames / RATE / 3600, 3),
             "validation": self.score.rounded() if self.score else None,
         }
         return {"training": training, "licence": self.config.licence}
 
 
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM ask for an end after the current step; outside the main thread they are left alone."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {name: signal.signal(name, lambda *_: stop.set()) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
-
-
-def check_fresh(out: Path, resume: bool, restart: bool) -> None:
-    """Refuse to overwrite a run by accident; with `restart` take its old state away.
-
-    Raises:
-        StreamsepError: `out` holds a run and neither was asked for.
-    """
-    state = out / "state.pt"
-    if not state.exists() or resume:
-        return
-    if not restart:
-        raise StreamsepError(f"{out} already holds a run; go on with --resume or start anew with --restart")
-    for name in ("state.pt", "log.csv", "validation.csv"):
-        (out / name).unlink(missing_ok=True)
+def _seed(seed: int, step: int, rank: int) -> int:
+    """What a step draws (dropout) depends on its number alone, and differs between processes."""
+    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)

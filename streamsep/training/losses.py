@@ -1,65 +1,114 @@
-"""The training loss: waveform L1, compressed spectra at several resolutions, and the log of the error's energy."""
+"""The training loss: waveform, spectra at several resolutions, energies and a teacher; it asks only what is known."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from streamsep.training.batches import Batch
+from streamsep.training.clips import RATE
+from streamsep.training.spectra import energies, lowpassed
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights and settings.
+    """Weights and settings; a term of weight 0 is not computed.
 
     Attributes:
         warm: seconds at the start of each item that are not scored (the model's state is still empty there).
+        warm_state: run these seconds before the scored part without gradients, and hand the state over, as a stream
+            would: less memory and time a step, and nothing is learnt from how the state is filled. For causal models.
         l1: weight of the waveform L1, in units of the mixture's RMS.
         spectral: weight of the difference of compressed magnitudes.
+        linear: weight of the difference of magnitudes.
+        log: weight of the difference of log magnitudes, in nepers.
         energy: weight of the log error energy, in nepers of power.
+        si_sdr: weight of the negative scale-invariant SDR of the stems that sound, in nepers of power (Le Roux et
+            al. 2019, arXiv:1811.02508).
+        rests: weight of the log energy of what is heard while a stem rests, in nepers of power over `rest_db`.
+        teacher: weight of the waveform L1 to a teacher's answer, where that is nearer to the truth.
         ffts: window lengths of the spectra (even); the hop is half of each.
         power: exponent that compresses magnitudes.
-        floor_db: level under the mixture below which the log error energy stops rewarding.
+        floor_db: level under the mixture below which the log error energy and the SI-SDR stop rewarding.
+        rest_db: level under the mixture below which `rests` stops asking.
+        rest_seconds: a stem rests where it is silent for so long.
+        teacher_seconds: length of the pieces in which teacher and student are compared.
     """
 
     warm: float = 0.5
+    warm_state: bool = False
     l1: float = 1.0
     spectral: float = 0.5
+    linear: float = 0.0
+    log: float = 0.0
     energy: float = 0.1
+    si_sdr: float = 0.0
+    rests: float = 0.0
+    teacher: float = 0.0
     ffts: tuple[int, ...] = (4096, 1024)
     power: float = 0.5
     floor_db: float = 30.0
+    rest_db: float = 45.0
+    rest_seconds: float = 0.25
+    teacher_seconds: float = 0.5
+
+
+class Asked(NamedTuple):
+    """What is compared: rows `[B, S, C, T]` in units of the mixture's RMS, each a stem or a sum of stems.
+
+    Attributes:
+        estimate: what the model says.
+        truth: what is known.
+        error: their difference.
+        rows: `[B, S]`, 1 where the row asks something.
+    """
+
+    estimate: Tensor
+    truth: Tensor
+    error: Tensor
+    rows: Tensor
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean of `[B, S, ...]` over the rows of each item, then over the items.
+
+        Item by item, so that the mean of the losses of two half batches is the loss of the whole.
+        """
+        return ((values.flatten(2).mean(-1) * self.rows).sum(1) / self.rows.sum(1).clamp_min(1)).mean()
 
 
 def separation_loss(
-    estimate: Tensor, batch: Batch, latency: int, config: LossConfig
+    estimate: Tensor, batch: Batch, latency: int, config: LossConfig, taught: Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss of a causal model's output against the truth, each item in units of its mixture's RMS.
+    """Loss of a model's output against the truth, each item in units of its mixture's RMS.
 
     Silent stems are safe: every term is bounded by the mixture, never divided by the stem.
 
     Args:
         estimate: `[B, S, C, T]`, late by `latency` samples.
-        batch: mixture, truth and what is known apart.
+        batch: mixture, truth and what is known of it.
         latency: index lag of the model in samples.
+        taught: a teacher's answer `[B, S, C, T]`, not late.
 
     Returns:
-        the scalar loss, and its parts with `snr` (dB, all stems of the batch together) detached for the log.
+        the scalar loss, and its parts with `snr` (dB, mean over the items) detached for the log.
     """
-    skip = round(config.warm * 44100)
-    estimate, truth, mix = align(estimate, batch.sources, latency, skip), *_cut(batch, latency, skip)
-    unit = mix.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-3)[:, None]
-    estimate, truth = together(batch.known, estimate / unit), together(batch.known, truth / unit)
-    error = estimate - truth
-    parts = {"l1": _stem_mean(error.abs(), batch.known)}
-    parts["energy"] = _log_energy(error, batch.known, config.floor_db)
-    parts["spectral"] = _spectral(estimate, truth, batch.known, config)
-    loss = config.l1 * parts["l1"] + config.energy * parts["energy"] + config.spectral * parts["spectral"]
+    skip, stop = round(config.warm * RATE), batch.mix.shape[-1] - latency
+    student = align(estimate, batch.sources, latency, skip)
+    unit = batch.mix[..., skip:stop].square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-3)[:, None]
+    student = student / unit
+    asked = _ask(student, batch.sources[..., skip:stop] / unit, batch)
+    parts = {name: term(asked, config) for name, term in _TERMS.items() if getattr(config, name)}
+    parts |= _spectral_terms(asked, config)
+    if taught is not None and config.teacher:
+        parts["teacher"] = _teacher(asked, student, taught[..., skip:stop] / unit, batch.known, config)
+    loss = sum((getattr(config, name) * part for name, part in parts.items()), estimate.new_zeros(()))
     with torch.no_grad():
-        parts["snr"] = 10 * torch.log10(truth.square().sum() / error.square().sum().clamp_min(1e-12))
+        truth, error = (x.square().sum((1, 2, 3)).clamp_min(1e-12) for x in (asked.truth, asked.error))
+        parts["snr"] = 10 * torch.log10(truth / error).mean()
     return loss, {name: value.detach() for name, value in parts.items()}
 
 
@@ -81,68 +130,92 @@ def together(known: Tensor, sources: Tensor) -> Tensor:
     return torch.einsum("bij,bjct->bict", known, sources)
 
 
-def _cut(batch: Batch, latency: int, skip: int) -> tuple[Tensor, Tensor]:
-    stop = batch.mix.shape[-1] - latency
-    return batch.sources[..., skip:stop], batch.mix[..., skip:stop]
+def within(band: Tensor, known: Tensor, rows: Tensor) -> Tensor:
+    """The rows `[B, S, C, T]` below the lowest of the bands `[B, S]` of their stems, in Hz: what is known of them."""
+    limits = torch.where(known > 0, band[:, None], torch.inf).amin(-1)
+    limited = limits < RATE / 2
+    if not bool(limited.any()):
+        return rows
+    return rows.index_put((limited,), lowpassed(rows[limited], limits[limited], RATE))
 
 
-def _rows(known: Tensor) -> Tensor:
-    return (known.sum(-1) > 0).to(known.dtype)
+def _ask(student: Tensor, truth: Tensor, batch: Batch) -> Asked:
+    estimate, truth = (together(batch.known, x) for x in (student, truth))
+    if batch.band is not None:
+        estimate, truth = (within(batch.band, batch.known, x) for x in (estimate, truth))
+    return Asked(estimate, truth, estimate - truth, (batch.known.sum(-1) > 0).to(truth.dtype))
 
 
-def _stem_mean(values: Tensor, known: Tensor) -> Tensor:
-    """Mean of `[B, S, ...]` over the rows that claim something."""
-    rows = _rows(known)
-    return (values.flatten(2).mean(-1) * rows).sum() / rows.sum()
+def _l1(asked: Asked, config: LossConfig) -> Tensor:
+    return asked.mean(asked.error.abs())
 
 
-def _log_energy(error: Tensor, known: Tensor, floor_db: float) -> Tensor:
+def _energy(asked: Asked, config: LossConfig) -> Tensor:
     """ln of the error's share of the mixture's energy.
 
     Up to a constant the negative SDR, but finite for a silent stem, with a floor so that silence cannot rule the batch.
     """
-    share = error.square().mean((2, 3))
-    return _stem_mean(torch.log(share + 10 ** (-floor_db / 10))[..., None], known)
+    share = asked.error.square().mean((2, 3))
+    return asked.mean(torch.log(share + _power(config.floor_db))[..., None])
 
 
-def _spectral(estimate: Tensor, truth: Tensor, known: Tensor, config: LossConfig) -> Tensor:
-    parts = []
-    for size in config.ffts:
+def _si_sdr(asked: Asked, config: LossConfig) -> Tensor:
+    """ln of the error's energy over that of the estimate's part along the truth, both with a floor under the truth."""
+    estimate, truth = asked.estimate.flatten(2), asked.truth.flatten(2)
+    energy, floor = truth.square().mean(-1), _power(config.floor_db)
+    along = (estimate * truth).mean(-1) / energy.clamp_min(floor)
+    error = (estimate - along[..., None] * truth).square().mean(-1)
+    ratio = torch.log((error + floor * energy) / (along.square() * energy + floor * energy).clamp_min(1e-12))
+    return asked.mean(torch.where(energy > floor, ratio, 0.0)[..., None])
+
+
+def _rests(asked: Asked, config: LossConfig) -> Tensor:
+    """ln(1 + energy) of the estimate, in units of the level `rest_db`, over the pieces in which the truth is silent."""
+    heard, truth = (_pieces(x, config.rest_seconds).square().mean((2, 4)) for x in (asked.estimate, asked.truth))
+    return asked.mean(torch.log1p(heard / _power(config.rest_db)) * (truth < 1e-6))
+
+
+_TERMS: dict[str, Callable[[Asked, LossConfig], Tensor]] = {
+    "l1": _l1,
+    "energy": _energy,
+    "si_sdr": _si_sdr,
+    "rests": _rests,
+}
+
+
+def _spectral_terms(asked: Asked, config: LossConfig) -> dict[str, Tensor]:
+    """Differences of compressed, plain and log magnitudes, each the mean over the resolutions."""
+    scales: dict[str, Callable[[Tensor], Tensor]] = {
+        "spectral": lambda e: e.sqrt().sqrt() if config.power == 0.5 else e ** (config.power / 2),
+        "linear": torch.sqrt,
+        "log": lambda e: 0.5 * torch.log(e),
+    }
+    wanted = {name: scale for name, scale in scales.items() if getattr(config, name)}
+    parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
+    for size in config.ffts if wanted else ():
+        heard = energies(asked.estimate, size)
         with torch.no_grad():
-            target = _compressed(truth, size, config.power)
-        parts.append(_stem_mean((_compressed(estimate, size, config.power) - target).abs(), known))
-    return torch.stack(parts).mean()
+            truth = energies(asked.truth, size)
+        for name, scale in wanted.items():
+            parts[name].append(asked.mean((scale(heard) - scale(truth)).abs()))
+    return {name: torch.stack(values).mean() for name, values in parts.items()}
 
 
-def _compressed(x: Tensor, size: int, power: float) -> Tensor:
-    """Magnitudes to the `power` of `x [B, S, C, T]`, `[B, S, C, N, F]`; a small constant keeps the gradient finite."""
-    spectrum = torch.view_as_real(_spectra(x.float(), size))
-    energy = spectrum.square().sum(-1) + 1e-5
-    return energy.sqrt().sqrt() if power == 0.5 else energy ** (power / 2)
+def _teacher(asked: Asked, student: Tensor, taught: Tensor, known: Tensor, config: LossConfig) -> Tensor:
+    """L1 to the teacher's stems in the pieces where its rows are nearer to the truth than the student's."""
+    with torch.no_grad():
+        miss = together(known, taught) - asked.truth
+        ours, theirs = (_pieces(x, config.teacher_seconds).square().mean((2, 4)) for x in (asked.error, miss))
+        better = torch.einsum("bij,bip->bjp", (known > 0).to(ours.dtype), (theirs < ours).to(ours.dtype))
+    distance = _pieces(student - taught, config.teacher_seconds).abs().mean((2, 4))
+    return (distance * better).mean()
 
 
-def _spectra(x: Tensor, size: int) -> Tensor:
-    """Hann spectra `[..., N, size / 2 + 1]` of frames half overlapped; framing by reshape, for a cheap gradient."""
-    half = size // 2
-    blocks = x[..., : x.shape[-1] // half * half].unflatten(-1, (-1, half))
-    frames = torch.cat((blocks[..., :-1, :], blocks[..., 1:, :]), -1)
-    result = _RealFFT.apply(frames * torch.hann_window(size, device=x.device, dtype=x.dtype))
-    assert isinstance(result, Tensor)
-    return result
+def _pieces(x: Tensor, seconds: float) -> Tensor:
+    """`[B, S, C, T] -> [B, S, C, P, n]`, pieces of about `seconds`; what is left at the end falls out."""
+    length = min(max(round(seconds * RATE), 1), x.shape[-1])
+    return x[..., : x.shape[-1] // length * length].unflatten(-1, (-1, length))
 
 
-class _RealFFT(torch.autograd.Function):
-    """Orthonormal FFT of real frames whose gradient is a real inverse FFT (PyTorch's own is complex, padded)."""
-
-    @staticmethod
-    def forward(ctx: Any, frames: Tensor) -> Tensor:
-        ctx.size = frames.shape[-1]
-        return torch.fft.rfft(frames, norm="ortho")
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """The inverse counts bins strictly inside twice, the sum over the bins that `forward` made counts them once."""
-        halved = gradient * 0.5
-        halved[..., 0] = gradient[..., 0]
-        halved[..., -1] = gradient[..., -1]
-        return torch.fft.irfft(halved, ctx.size, norm="ortho")
+def _power(decibels: float) -> float:
+    return float(10 ** (-decibels / 10))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from streamsep.files import staged
 from streamsep.training.validation import Score
 
 
@@ -23,6 +24,11 @@ class Report:
     def _reset(self) -> None:
         self._sums: dict[str, float] = {}
         self._count, self._audio, self._since = 0, 0.0, time.monotonic()
+
+    def resume_at(self, step: int) -> None:
+        """Forget the rows of later steps, which were made after the state was saved and are made again."""
+        for name in ("log.csv", "validation.csv"):
+            _keep_until(self._folder / name, step)
 
     def resume_clock(self) -> None:
         """Leave out of the speed what was not training (a validation)."""
@@ -74,3 +80,13 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
         if new:
             writer.writeheader()
         writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
+
+
+def _keep_until(path: Path, step: int) -> None:
+    """Drop the rows of later steps, and one that was cut off as it was written."""
+    if not path.exists():
+        return
+    header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+    kept = [row for row in rows if row.endswith("\n") and float(row.split(",", 1)[0]) <= step]
+    with staged([path], "choose another --out") as (temporary,):
+        temporary.write_text(header + "".join(kept), encoding="utf-8")

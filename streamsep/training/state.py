@@ -34,7 +34,6 @@ def save_state(
         "average": average.model.state_dict(),
         "updates": average.updates,
         "optimiser": optimiser.state_dict(),
-        "random": torch.get_rng_state(),
         "progress": vars(progress),
     }
     partial = path.with_name(path.name + ".part")
@@ -57,5 +56,4 @@ def load_state(path: Path, model: nn.Module, average: Average, optimiser: torch.
         reason = " ".join(str(error).split())[:200]
         raise StreamsepError(f"cannot resume from {path} ({reason}); start anew with --restart") from None
     average.updates = state["updates"]
-    torch.set_rng_state(state["random"])
     return Progress(**state["progress"])

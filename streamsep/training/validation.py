@@ -14,6 +14,7 @@ from streamsep.evaluation.metrics import StemTotals
 from streamsep.training.clips import RATE
 from streamsep.training.data import Song
 from streamsep.training.losses import align
+from streamsep.training.objective import timing, whole
 
 
 class Score(NamedTuple):
@@ -46,7 +47,7 @@ def validate(
     device: torch.device | str = "cpu",
 ) -> Score:
     """Separate `excerpts` evenly spaced pieces of each song, from an empty state, the first `warm` seconds unscored."""
-    hop, latency, sources = int(model.hop), int(model.latency), tuple(model.sources)  # type: ignore[arg-type]
+    (hop, latency), sources, separate = timing(model), tuple(model.sources), whole(model)  # type: ignore[arg-type]
     frames = max(round(seconds * RATE / hop), 1) * hop
     sdr: dict[str, list[float]] = {}
     gains: dict[str, list[float]] = {}
@@ -54,10 +55,10 @@ def validate(
         totals = {stem: StemTotals() for stem in sources}
         for start in excerpt_starts(song.length, frames, excerpts):
             truth = read_song(song, sources, start, frames)
-            estimate = model(truth.sum(0)[None].to(device))[0].float().cpu()
+            estimate = separate(truth.sum(0)[None].to(device))[0].float().cpu()
             _add(totals, truth, estimate, latency, round(warm * RATE))
         for stem, total in totals.items():
-            if total.sounds:
+            if total.sounds and stem not in song.joined:
                 sdr.setdefault(stem, []).append(total.sdr)
                 gains.setdefault(stem, []).append(total.sdr - total.baseline)
     return Score(_means(sdr), _means(gains))

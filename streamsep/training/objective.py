@@ -1,0 +1,65 @@
+"""What a step minimises: mixtures in, loss out. One module, so that data-parallel training can wrap it whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from streamsep.errors import StreamsepError
+from streamsep.training.batches import Batch
+from streamsep.training.clips import RATE
+from streamsep.training.losses import LossConfig, separation_loss
+
+Separate = Callable[[Tensor], Tensor]
+
+
+class Objective(nn.Module):
+    """The loss of a batch.
+
+    Args:
+        model: causal (with `hop`, `latency` and, for a warm state, `init_state` and `step`) or offline.
+        bf16: run the model under bfloat16 autocast; its spectrograms and the loss stay in float32.
+        teacher: `mix [B, C, T] -> sources [B, S, C, T]`, not late; no part of what is trained.
+
+    Raises:
+        StreamsepError: a warm state is asked of a model that has none.
+    """
+
+    def __init__(self, model: nn.Module, config: LossConfig, *, bf16: bool = False, teacher: Separate | None = None):
+        super().__init__()
+        if config.warm_state and not hasattr(model, "step"):
+            raise StreamsepError("an offline model has no state to warm; set loss: warm_state to false")
+        self.model, self.config, self.bf16, self.teacher = model, config, bf16, teacher
+        self.hop, self.latency = timing(model)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and, detached, its parts."""
+        taught = None if self.teacher is None else self.teacher(batch.mix)
+        with torch.autocast(batch.mix.device.type, torch.bfloat16, enabled=self.bf16):
+            estimate = self._estimate(batch.mix)
+        return separation_loss(estimate.float(), batch, self.latency, self.config, taught)
+
+    def _estimate(self, mix: Tensor) -> Tensor:
+        warm = round(self.config.warm * RATE / self.hop) * self.hop
+        if not (self.config.warm_state and warm):
+            estimate: Tensor = self.model(mix)
+            return estimate
+        longest = max(warm, mix.shape[-1] - warm) // self.hop
+        state = self.model.init_state(mix.shape[0], longest, mix.device)  # type: ignore[operator]
+        with torch.no_grad():
+            before, state = self.model.step(mix[..., :warm], state)  # type: ignore[operator]
+        after, _ = self.model.step(mix[..., warm:], state)  # type: ignore[operator]
+        return torch.cat([before, after], -1)
+
+
+def timing(model: nn.Module) -> tuple[int, int]:
+    """Hop and latency of a model in samples; an offline model takes any length and is not late."""
+    return int(getattr(model, "hop", 1)), int(getattr(model, "latency", 0))
+
+
+def whole(model: nn.Module) -> Separate:
+    """How a model separates an excerpt of any length: offline ones without the padding to their segment."""
+    separate: Separate = getattr(model, "separate", model)
+    return separate

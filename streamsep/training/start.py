@@ -1,0 +1,85 @@
+"""What a run starts from: rescaled random weights, a checkpoint, or what fits of a checkpoint of another class."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from streamsep.errors import StreamsepError
+from streamsep.models.checkpoint import load_checkpoint
+
+# A causal model numbers the layers of a level, and which layers there are is a matter of its configuration.
+_CAUSAL = re.compile(
+    r"(?P<place>(?:waveform|spectrogram)\.(?:en|de)coders\.\d+)\.layers\.\d+\.(?P<kind>conv|function\.0)\.(?P<rest>\w+)"
+)
+_OFFLINE = re.compile(
+    r"(?P<time>t?)(?P<side>encoder|decoder)\.(?P<level>\d+)\.(?P<kind>conv|conv_tr|rewrite)\.(?P<rest>\w+)"
+)
+_KINDS = {"conv": "conv", "conv_tr": "conv", "rewrite": "function.0"}
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+
+
+def rescale(model: nn.Module, reference: float) -> None:
+    """Bring convolutions closer to a standard deviation of `reference`; those that start at zero stay there.
+
+    Weights and biases are divided by sqrt(std / reference) (Défossez et al. 2019, arXiv:1909.01174, section 3.3). The
+    offline model does so by itself.
+    """
+    for layer in model.modules():
+        if isinstance(layer, _CONVOLUTIONS) and bool(layer.weight.any()):
+            with torch.no_grad():
+                scale = (layer.weight.std() / reference) ** 0.5
+                layer.weight /= scale
+                if layer.bias is not None:
+                    layer.bias /= scale
+
+
+def start_from(model: nn.Module, path: Path) -> None:
+    """Take over the weights of a checkpoint of the same architecture.
+
+    Raises:
+        StreamsepError: it is of another, or cannot be read.
+    """
+    try:
+        model.load_state_dict(load_checkpoint(path).state_dict())
+    except RuntimeError:
+        raise StreamsepError(f"{path} is another model than the configuration's; choose another --init") from None
+
+
+def take_matching(model: nn.Module, path: Path) -> str:
+    """Take over each weight of a checkpoint that has the same role and shape in `model`; returns what was taken.
+
+    The role is the name; between an offline and a causal model it is the place in the U-Net, of strided, transposed and
+    encoders' gated convolutions.
+
+    Raises:
+        StreamsepError: nothing fits, or the checkpoint cannot be read.
+    """
+    given = {role(name): value for name, value in load_checkpoint(path).state_dict().items()}
+    own = model.state_dict()
+    taken = {
+        name: other for name, value in own.items() if (other := _fitting(given.get(role(name)), value)) is not None
+    }
+    if not taken:
+        raise StreamsepError(f"no weight of {path} fits the model of the configuration; choose another checkpoint")
+    model.load_state_dict({**own, **taken})
+    count, total = (sum(value.numel() for value in state.values()) for state in (taken, own))
+    lines = "\n".join(f"  {name} {list(value.shape)}" for name, value in taken.items())
+    return f"{lines}\ntaken from {path}: {len(taken)} of {len(own)} weights, {count / total:.0%} of their values"
+
+
+def role(name: str) -> str:
+    """The name of a weight, that of an offline model's convolution as a causal model would call it, without places."""
+    if match := _OFFLINE.fullmatch(name):
+        branch = "waveform" if match["time"] else "spectrogram"
+        return f"{branch}.{match['side']}s.{match['level']}.{_KINDS[match['kind']]}.{match['rest']}"
+    if match := _CAUSAL.fullmatch(name):
+        return f"{match['place']}.{match['kind']}.{match['rest']}"
+    return name
+
+
+def _fitting(given: Tensor | None, value: Tensor) -> Tensor | None:
+    return given if given is not None and given.shape == value.shape else None

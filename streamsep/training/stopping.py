@@ -1,0 +1,41 @@
+"""How a run ends early and is kept from being overwritten."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from streamsep.errors import StreamsepError
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """SIGINT and SIGTERM ask for an end after the current step; outside the main thread they are left alone."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {name: signal.signal(name, lambda *_: stop.set()) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def check_fresh(out: Path, resume: bool, restart: bool) -> None:
+    """Refuse to overwrite a run by accident; with `restart` take its old state away.
+
+    Raises:
+        StreamsepError: `out` holds a run and neither was asked for.
+    """
+    state = out / "state.pt"
+    if not state.exists() or resume:
+        return
+    if not restart:
+        raise StreamsepError(f"{out} already holds a run; go on with --resume or start anew with --restart")
+    for name in ("state.pt", "log.csv", "validation.csv"):
+        (out / name).unlink(missing_ok=True)
