@@ -2,6 +2,7 @@
 #   make demo    takes the example song apart through the streaming engine and measures the result
 #   make test    lint, types and all tests: what CI runs
 #   make check   the same without the slow tests
+#   make bench   measures this machine for some twenty minutes, and writes the tables; PARTS="steps peers" for some of it
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +14,7 @@ EXAMPLE := examples/lithium
 ROOT_ON_DEBIAN := $(shell [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint clean ffmpeg audio browser
+.PHONY: help demo test check bench lint clean ffmpeg audio browser
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +29,9 @@ test: lint ffmpeg audio browser
 
 check: lint
 	STREAMSEP_REQUIRE_REFERENCE=1 $(BIN)/python -m pytest -n auto -m "not slow and not gpu and not audio"
+
+bench: $(VENV)/.streamsep-bench
+	$(BIN)/python -m benchmarks.run_all $(PARTS)
 
 lint: $(VENV)/.streamsep-test
 	$(BIN)/ruff check .
@@ -44,6 +48,13 @@ $(VENV)/.streamsep: pyproject.toml | $(BIN)/python
 $(VENV)/.streamsep-test: pyproject.toml $(REFERENCE) | $(BIN)/python
 	@echo "installing streamsep and its tests into $(VENV) (a few minutes the first time)"
 	$(PIP) --editable '.[test]'
+	$(if $(REFERENCE),$(PIP) --no-deps --requirement $(REFERENCE))
+	@touch $@ $(VENV)/.streamsep
+
+$(VENV)/.streamsep-bench: pyproject.toml requirements-peers.txt $(REFERENCE) | $(BIN)/python
+	@echo "installing streamsep and what it is measured against into $(VENV) (a few minutes the first time)"
+	$(PIP) --editable '.[evaluation,live,onnx]'
+	$(PIP) --no-deps --requirement requirements-peers.txt
 	$(if $(REFERENCE),$(PIP) --no-deps --requirement $(REFERENCE))
 	@touch $@ $(VENV)/.streamsep
 

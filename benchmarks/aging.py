@@ -10,6 +10,7 @@ is what counts. Random weights: times do not depend on them.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,9 @@ import numpy as np
 import psutil
 import torch
 
-from benchmarks.turns import Step, percentiles, stepper, take_turns, write_result
+from benchmarks.turns import take_turns, write_result
+from streamsep.bench.figures import percentiles
+from streamsep.bench.steps import Step, stepper
 from streamsep.engine.executor import inference_thread, make_executor
 from streamsep.engine.onnx_executor import OnnxExecutor
 from streamsep.models.causal_config import BranchConfig, CausalConfig
@@ -132,7 +135,17 @@ def all_of(steps: list[Step]) -> Step:
 
 def widths(rounds: int) -> list[Row]:
     """What fits a hop of 256: `live-12-small` as it is, wider, deeper, and with more bins."""
-    config = preset("live-12-small").config
+    return variants(sizes("live-12-small"), rounds)
+
+
+def widths_of_512(rounds: int) -> list[Row]:
+    """What fits a hop of 512: `live-23-small` likewise."""
+    return variants(sizes("live-23-small"), rounds)
+
+
+def sizes(name: str) -> dict[str, CausalConfig]:
+    """Candidates for one core around a preset."""
+    config = preset(name).config
     inner = config.transformer
 
     def wider(branch: BranchConfig, factor: float) -> BranchConfig:
@@ -149,19 +162,19 @@ def widths(rounds: int) -> list[Row]:
     def fuller(branch: BranchConfig) -> BranchConfig:
         return replace(branch, encoder_rewrite=True, decoder_dconv=True)
 
-    configs = {
-        "live-12-small": config,
+    return {
+        name: config,
         "width x 1.5, dim 144": scaled(1.5, 144),
         "width x 2, dim 192": scaled(2, 192),
         "width x 3, dim 288": scaled(3, 288),
         "4 transformer layers": replace(config, transformer=replace(inner, layers=4)),
         "window 4096": replace(config, window=4096),
+        "width x 2, dim 192, window 4096": replace(scaled(2, 192), window=4096),
         "rewrites and blocks everywhere": replace(
             config, waveform=fuller(config.waveform), spectrogram=fuller(config.spectrogram)
         ),
         "complex masks": replace(config, complex_mask=True),
     }
-    return variants(configs, rounds)
 
 
 PARTS: dict[str, Callable[[int], list[Row]]] = {
@@ -171,6 +184,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     "stems": stems,
     "streams": streams,
     "width": widths,
+    "width 512": widths_of_512,
 }
 
 
@@ -183,8 +197,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     args = parser.parse_args()
     chosen = args.parts or [*PARTS, "memory"]
+    # Parts that are not measured now stay as they were.
+    result: dict[str, Any] = {}
+    if args.json and args.json.exists() and args.parts:
+        result = json.loads(args.json.read_text(encoding="utf-8"))
     with inference_thread():
-        result: dict[str, Any] = {part: PARTS[part](args.rounds) for part in chosen if part in PARTS}
+        result |= {part: PARTS[part](args.rounds) for part in chosen if part in PARTS}
         if "memory" in chosen:
             result["memory"] = memory(args.steps)
     write_result(args.json, result)

@@ -1,6 +1,6 @@
 """Beside HS-TasNet: seconds of one core for a second of sound, hop by hop, taking turns in one run.
 
-    pip install --no-deps HS-TasNet==0.3.4 einops einx frozendict
+    pip install --no-deps -r requirements-peers.txt
     python -m benchmarks.peers [--rounds 40] [--json benchmarks/results/peers.json]
 
 HS-TasNet (S. Venkatesh et al., "Real-time Low-latency Music Source Separation using Hybrid Spectrogram-TasNet", 2024)
@@ -21,7 +21,9 @@ from unittest.mock import MagicMock
 import numpy as np
 import torch
 
-from benchmarks.turns import Step, Times, percentiles, stepper, take_turns, write_result
+from benchmarks.turns import take_turns, write_result
+from streamsep.bench.figures import Times, percentiles
+from streamsep.bench.steps import Step, stepper
 from streamsep.engine.executor import inference_thread, make_executor
 from streamsep.errors import StreamsepError
 from streamsep.models.registry import load_model

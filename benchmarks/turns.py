@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from streamsep.engine.executor import Executor
-from streamsep.models.tuning import this_place
+from streamsep.bench.figures import Times, percentiles
+from streamsep.bench.steps import Step, seconds_of
 
-Step = Callable[[], object]
-Times = NDArray[np.float64]
+__all__ = ["Step", "Times", "percentiles", "take_turns", "write_result"]
 
 
 def take_turns(steps: Mapping[str, Step], rounds: int, name: str, bout: int = 1, warm_up: int = 20) -> dict[str, Times]:
@@ -31,37 +27,19 @@ def take_turns(steps: Mapping[str, Step], rounds: int, name: str, bout: int = 1,
     times: dict[str, list[float]] = {key: [] for key in steps}
     for _ in tqdm(range(rounds), desc=name, unit="round", leave=False):
         for key, step in steps.items():
-            for _ in range(bout):
-                began = time.perf_counter()
-                step()
-                times[key].append(time.perf_counter() - began)
+            times[key] += [seconds_of(step) for _ in range(bout)]
     return {key: np.array(values) for key, values in times.items()}
-
-
-def stepper(executor: Executor, state: Any = None) -> Step:
-    """The next hop of a stream of noise through `executor`, each time it is called."""
-    memory = [executor.init_state() if state is None else state]
-    noise = 0.1 * torch.randn(64, executor.batch, 2, executor.separator.hop)
-    turn = iter(range(1 << 62))
-
-    def step() -> None:
-        _, memory[0] = executor(noise[next(turn) % 64], memory[0])
-
-    return step
-
-
-def percentiles(times: Times, hop_seconds: float) -> dict[str, Any]:
-    """In ms, the real-time factor of the median, and the steps that outlast their hop."""
-    p50, p99, p999 = np.percentile(1000 * times, [50, 99, 99.9])
-    late = int((times > hop_seconds).sum())
-    return {"p50_ms": p50, "p99_ms": p99, "p999_ms": p999, "rtf": p50 / hop_seconds / 1000, "late": late} | {
-        "steps": len(times)
-    }
 
 
 def write_result(path: Path | None, result: dict[str, Any]) -> None:
     """Print the result, and write it with the machine where it was measured."""
-    text = json.dumps({"machine": this_place().machine, "torch": torch.__version__} | result, indent=2)
+    # These read sound files, which a machine that only steps on a GPU need not.
+    from streamsep.bench.case import machine
+    from streamsep.files import staged
+
+    here = machine()
+    text = json.dumps(here | result | here, indent=2)
     print(text)
     if path is not None:
-        path.write_text(text + "\n", encoding="utf-8")
+        with staged([path], "choose another --json") as (temporary,):
+            temporary.write_text(text + "\n", encoding="utf-8")

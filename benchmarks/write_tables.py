@@ -1,17 +1,22 @@
 """Write the measured tables into README.md and the weights' card, from the files in benchmarks/results.
 
-    python benchmarks/write_tables.py [--check]
+    python -m benchmarks.write_tables [--check]
 
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between those marks is typed by hand.
 `--check` changes nothing and fails if a table is not what its results say. The results come from:
 
-    streamsep evaluate --data DIR --songs lithium,mdn_funk --json benchmarks/results/quality.json
+    python -m benchmarks.quality --real DIR/lithium DIR/mdn_funk --rendered DIR --json benchmarks/results/quality.json
     streamsep stream examples/lithium/mix.ogg --stems examples/lithium --json benchmarks/results/live.json
     the same with --realtime --json benchmarks/results/realtime.json
     python -m benchmarks.steps --json benchmarks/results/steps.json
     python -m benchmarks.peers --json benchmarks/results/peers.json
     python -m benchmarks.aging --json benchmarks/results/aging.json
+    python -m benchmarks.sliding realtime --json benchmarks/results/sliding.json
+    python benchmarks/gpu.py        (on a machine with a GPU)
+    python benchmarks/streams.py    (on a machine with a GPU, and with --device cpu on one without)
     python benchmarks/soak.py --compare 60 --json benchmarks/results/soak.json
+
+`make bench` runs all of them but the first and the last, as far as the machine allows.
 """
 
 from __future__ import annotations
@@ -21,30 +26,18 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+from benchmarks import quality_tables
+from benchmarks.markdown import table
+from benchmarks.step_tables import RESULTS, misses, models, steps
 from streamsep.engine.timing import budget, queue_blocks
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("README.md", "streamsep/weights/live-23-small.md", "benchmarks/README.md")
-
-
-def table(heads: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; all columns but the first are numbers."""
-    rule = ["---"] + ["---:"] * (len(heads) - 1)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *rows))
-
-
-def quality(result: dict[str, Any]) -> str:
-    """A row a song and stem."""
-    rows = [
-        [song, stem, *(f"{m[key]:.2f}" for key in ("sdr", "si_sdr", "baseline_sdr", "improvement"))]
-        for song, stems in result["songs"].items()
-        for stem, m in stems.items()
-    ]
-    return table(["song", "stem", "SDR dB", "SI-SDR dB", "best constant gain dB", "gained dB"], rows)
+ROOT = RESULTS.parent.parent
+UNMEASURED = "not measured: no CUDA device"
+CARDS = sorted((ROOT / "streamsep" / "weights").glob("*.md"))
+PAGES = (*(ROOT / name for name in ("README.md", "benchmarks/README.md", "docs/quality.md")), *CARDS)
 
 
 def live(result: dict[str, Any]) -> str:
@@ -58,19 +51,6 @@ def live(result: dict[str, Any]) -> str:
         f"executor {result['executor']}), {result['late_hops']} late of {times['steps']} steps."
     )
     return table(["stem", "SDR dB", "SI-SDR dB", "best constant gain dB"], rows) + "\n\n" + words
-
-
-def steps(result: dict[str, Any]) -> str:
-    """A row a model and executor, then the machine."""
-    keys = ("hop_ms", "p50_ms", "p99_ms", "p999_ms", "rtf")
-    rows = [
-        [r["model"], r["executor"], *(f"{r[key]:.2f}" for key in keys), f"{r['late']} of {r['steps']}"]
-        for r in result["rows"]
-    ]
-    heads = ["model", "executor", "hop ms", "p50 ms", "p99 ms", "p99.9 ms", "RTF", "late steps"]
-    machine = result["machine"]
-    words = f"One core of: {machine['cpu']}; Python {machine['python']}, torch {machine['torch']}."
-    return table(heads, rows) + "\n\n" + words
 
 
 def realtime(result: dict[str, Any]) -> str:
@@ -140,6 +120,19 @@ def peers(result: dict[str, Any]) -> str:
     return table(heads, rows) + "\n\n" + words
 
 
+def sliding(result: dict[str, Any]) -> str:
+    """What a run of the sliding window against the clock met, in a sentence."""
+    rate, parts = result["tuning"]["sample_rate"], ("window", "hop", "lookahead")
+    window, hop, ahead = (result["chosen"][key] / rate for key in parts)
+    return (
+        f"`{result['model']}` with a look-ahead of {1000 * ahead:.0f} ms: the planner chose a window of {window:.2f} s "
+        f"every {1000 * hop:.0f} ms. {result['misses']} of {result['steps']} steps were not done within their hop, "
+        f"{result['excused']} of them for the machine; p50 {result['p50_ms']:.0f} ms, p99 {result['p99_ms']:.0f} ms; a "
+        f"process that only sleeps woke up to {result['watcher_longest_ms']:.0f} ms late. One core of: "
+        f"{result['machine']}."
+    )
+
+
 def growth(result: dict[str, Any]) -> str:
     """A row for everything that grows, with its ratio to the first of its kind; then memory in a sentence."""
     rows = [
@@ -152,7 +145,7 @@ def growth(result: dict[str, Any]) -> str:
             f"{r['rtf']:.2f}",
             f"{r['ratio']:.2f}",
         ]
-        for part in ("age", "context", "hop", "stems", "streams", "width")
+        for part in ("age", "context", "hop", "stems", "streams", "width", "width 512")
         for r in result[part]
     ]
     first, last = result["memory"][0], result["memory"][-1]
@@ -163,16 +156,73 @@ def growth(result: dict[str, Any]) -> str:
     return table(["grows", "to", "hop", "p50 ms", "p99.9 ms", "RTF", "ratio"], rows) + "\n\n" + words
 
 
+def gpu(result: dict[str, Any]) -> str:
+    """A row a model and way to run it; without a device only that."""
+    if not result.get("device"):
+        return UNMEASURED
+    heads = ["model", "way", "hop ms", "p50 ms", "p99 ms", "p99.9 ms", "kernels and copies", "difference", "late steps"]
+    rows = [
+        [
+            *(r["model"], r["way"]),
+            *(f"{r[key]:.2f}" for key in ("hop_ms", "p50_ms", "p99_ms", "p999_ms")),
+            *(str(r["operations"]), f"{r['difference']:.0e}", f"{r['late']} of {r['steps']}"),
+        ]
+        for r in result["rows"]
+    ]
+    words = f"On: {result['device']}; Python {result['python']}, torch {result['torch']}."
+    return table(heads, rows) + "\n\n" + words
+
+
+def streams(result: dict[str, Any]) -> str:
+    """For each kind of device the number of streams a model, then the curve over the batch."""
+    parts = [_streams(result["cuda"]) if "cuda" in result else f"On a GPU: {UNMEASURED}"]
+    return "\n\n".join([*parts, *([_streams(result["cpu"])] if "cpu" in result else [])])
+
+
+def _streams(found: dict[str, Any]) -> str:
+    heads = ["model", "precision", "streams", "hop ms", "p50 ms", "p99 ms", "p50 of a stream, ms", "late ticks"]
+    rows = [
+        [
+            *(r["model"], r["precision"], str(r["streams"])),
+            *(f"{r[key]:.2f}" for key in ("hop_ms", "p50_ms", "p99_ms")),
+            *(f"{r['p50_ms'] / r['streams']:.3f}", f"{r['late']} of {r['steps']}"),
+        ]
+        for r in found["rows"]
+        if "p50_ms" in r
+    ]
+    most = ", ".join(f"{count} of `{name}`" for name, count in found["most"].items())
+    place = found["device"] or f"one core of: {found['machine']}"
+    words = f"On {place}: {most} with p99 below the hop; Python {found['python']}, torch {found['torch']}."
+    return words + "\n\n" + table(heads, rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
-    "quality": ("quality", quality),
+    "quality": ("quality", quality_tables.by_group),
+    "quality by song": ("quality", quality_tables.by_song),
+    "leakage": ("quality", quality_tables.leakage),
+    **{f"quality of {card.stem}": ("quality", partial(quality_tables.card, system=card.stem)) for card in CARDS},
     "live": ("live", live),
     "realtime": ("realtime", realtime),
     "steps": ("steps", steps),
+    "misses": ("steps", misses),
+    "models": ("steps", models),
     "soak": ("soak", soak),
     "stage": ("soak", stage),
     "peers": ("peers", peers),
     "growth": ("aging", growth),
+    "sliding": ("sliding", sliding),
+    "gpu": ("gpu", gpu),
+    "streams": ("streams", streams),
 }
+
+
+def read(source: str) -> dict[str, Any]:
+    """A result file; nothing of one that only a GPU can give."""
+    path = RESULTS / f"{source}.json"
+    if source in ("gpu", "streams") and not path.exists():
+        return {}
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def fill(text: str) -> str:
@@ -180,7 +230,7 @@ def fill(text: str) -> str:
     for name, (source, make) in TABLES.items():
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if marked.search(text):
-            body = make(json.loads((RESULTS / f"{source}.json").read_text(encoding="utf-8")))
+            body = make(read(source))
             text = marked.sub(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)  # type: ignore[misc]
     return text
 
@@ -191,7 +241,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="fail if a table is stale, change nothing")
     args = parser.parse_args()
     stale = []
-    for page in (ROOT / name for name in PAGES):
+    for page in PAGES:
         text = page.read_text(encoding="utf-8")
         if (filled := fill(text)) != text:
             stale.append(page.name)

@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "control": {"engine", "control"},
     "training": {"dsp", "layers", "models", "training", "evaluation"},
     "evaluation": {"dsp", "layers", "models", "evaluation"},
-    "cli": {"dsp", "layers", "models", "engine", "training", "evaluation", "control", "cli"},
+    "bench": {"dsp", "layers", "models", "engine", "evaluation", "bench"},
+    "cli": {"dsp", "layers", "models", "engine", "training", "evaluation", "bench", "control", "cli"},
 }
 
 

@@ -147,7 +147,7 @@ def test_songs_of_one_name_are_kept_apart(data: Path, calls: list[str]) -> None:
     outcome = compare(Plan(data.parent / "out", [look_at(s) for s in parse_systems(["mixture"])], songs,
                            Wanted(STEMS, 44100), listen=0))  # fmt: skip
     assert [song["name"] for song in outcome.songs] == ["song 0", "song 1", "song 2", "song 0 (2)"]
-    assert comparison.FORMAT == 1
+    assert comparison.FORMAT == 2
 
 
 def test_evaluate_compares_into_a_folder(data: Path, calls: list[str]) -> None:

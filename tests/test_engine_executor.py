@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from typing import Any
 
 import pytest
 import torch
 
-from streamsep.engine.executor import EXECUTORS, NO_CUDA_GRAPH, StaticExecutor, inference_thread, make_executor
+from streamsep.engine.executor import EXECUTORS, inference_thread, make_executor
 from streamsep.errors import StreamsepError
 from tests.engine_toys import DelaySplit, Fir
 from tests.models import tiny
@@ -40,60 +39,11 @@ def test_eager_is_the_model_itself(separator: Any, batch: int) -> None:
     assert compare_with_model(executor, separator, [1, 3, 2, 1, 1]) == 0
 
 
-@pytest.mark.parametrize("separator", SEPARATORS, ids=lambda s: type(s).__name__)
-@pytest.mark.parametrize("batch", [1, 3])
-def test_static_buffers_change_nothing(separator: Any, batch: int) -> None:
-    executor = StaticExecutor(separator, batch=batch, device="cpu", max_chunk=3)
-    assert not executor.graphs
-    assert compare_with_model(executor, separator, [1, 3, 2, 1, 1, 3]) <= executor.tolerance
-
-
-def test_static_buffers_stay_where_they_are_and_take_a_foreign_state() -> None:
-    separator = DelaySplit(hop=4, latency=4)
-    executor = StaticExecutor(separator, device="cpu")
-    mix = torch.ones(1, 2, 4)
-    first, state = executor(mix, executor.init_state())
-    second, again = executor(mix * 2, state)
-    assert first.data_ptr() == second.data_ptr()
-    assert state is again
-    fresh, _ = executor(mix, executor.init_state())
-    assert fresh.abs().max() == 0
-
-
-def test_a_fork_of_static_buffers_has_its_own() -> None:
-    separator = DelaySplit(hop=4, latency=4)
-    executor = StaticExecutor(separator, device="cpu")
-    mix = torch.ones(1, 2, 4)
-    _, state = executor(mix, executor.init_state())
-    other = executor.fork()
-    other(mix * 5, other.init_state())
-    sources, _ = executor(mix, state)
-    assert sources[0, 0, 0, 0] == 0.5
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("separator", SEPARATORS, ids=lambda s: type(s).__name__)
-def test_cuda_graph_equals_eager(separator: Any) -> None:
-    if isinstance(separator, torch.nn.Module):
-        separator = copy.deepcopy(separator).to("cuda")
-    executor = make_executor("cuda-graph", separator, batch=2, device="cuda", max_chunk=2)
-    assert isinstance(executor, StaticExecutor)
-    assert executor.graphs
-    assert compare_with_model(executor, separator, [1, 2, 1, 1, 2, 2]) <= 1e-5
-
-
-@pytest.mark.gpu
-def test_kill_switch_runs_without_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(NO_CUDA_GRAPH, "1")
-    executor = make_executor("cuda-graph", Fir(), device="cuda")
-    assert isinstance(executor, StaticExecutor)
-    assert not executor.graphs
-    assert compare_with_model(executor, Fir(), [1, 1, 1]) <= 1e-5
-
-
 def test_names_and_devices_are_checked() -> None:
     with pytest.raises(StreamsepError, match=f"choose one of auto, {', '.join(sorted(EXECUTORS))}"):
         make_executor("quick", DelaySplit())
+    with pytest.raises(StreamsepError, match="eager computes in float32; choose cuda-graph for bfloat16"):
+        make_executor("eager", DelaySplit(), precision="bfloat16")
     with pytest.raises(StreamsepError, match="--executor eager"):
         make_executor("cuda-graph", DelaySplit(), device="cpu")
     if not torch.cuda.is_available():

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from streamsep.engine.executor import StaticExecutor, make_executor
+from streamsep.engine.executor import make_executor
 from streamsep.engine.session import INPUT_LIMIT, Session
+from streamsep.engine.static_executor import StaticExecutor
 from tests.engine_toys import DelaySplit, Fir, PastState, run_steps
 from tests.models import tiny
 

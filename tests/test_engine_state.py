@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from streamsep.engine.state import clone_state, copy_rows, copy_state, leaves, map_state
+from streamsep.engine.state import clone_state, copy_state, fill_rows, hold, leaves, let_rest, map_state
 
 
 class Nest(NamedTuple):
@@ -43,7 +43,7 @@ def test_clone_shares_no_memory() -> None:
 
 def test_rows_are_overwritten_alone() -> None:
     state = nest(5.0)
-    copy_rows(state, nest(0.0), torch.tensor([0, 2]))
+    fill_rows(state, map_state(lambda x: x[:1], nest(0.0)), torch.tensor([0, 2]))
     assert state.ring[:, 0].tolist() == [0, 5, 0]
     assert state.inner[1]["position"].tolist() == [0, 5, 0]
 
@@ -67,3 +67,26 @@ def test_copy_leaves_identical_tensors_alone() -> None:
     before = state[0]._version
     copy_state(state, list(state))
     assert state[0]._version == before
+
+
+def test_rows_that_rest_keep_what_they_had() -> None:
+    state, active = nest(1.0), torch.tensor([True, False, True])
+    copy_state(state, nest(2.0), active)
+    assert state.ring[:, 0].tolist() == [2, 1, 2]
+    chosen = let_rest(nest(4.0), nest(3.0), active)
+    assert chosen.inner[0][:, 1].tolist() == [4, 3, 4]
+    assert chosen.inner[1]["position"].tolist() == [4, 3, 4]
+
+
+def test_only_what_is_dead_in_a_resting_row_is_not_held() -> None:
+    class Separator:
+        def dead_when_still(self, state: Nest) -> tuple[Tensor, ...]:
+            return (state.ring,)
+
+    state = nest(1.0)
+    held = hold(state, Separator())
+    assert held.ring is state.ring
+    assert held.inner[0] is not state.inner[0]
+    assert hold(state, object()).ring is not state.ring
+    state.ring.fill_(2.0)  # by a step, in place: what it wrote stays, though the row rests
+    assert let_rest(state, held, torch.zeros(3, dtype=torch.bool)).ring.eq(2).all()

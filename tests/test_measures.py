@@ -15,7 +15,7 @@ from streamsep.evaluation.measures.alignment import align
 from streamsep.evaluation.measures.difference import difference
 from streamsep.evaluation.measures.latency import impulse_latency
 from streamsep.evaluation.measures.loudness import Loudness
-from streamsep.evaluation.measures.song import Sounds, measure
+from streamsep.evaluation.measures.song import Sounds, measure, measure_briefly
 from streamsep.evaluation.measures.sums import LogSpectra, Peaks, Seconds, leakage, second_measures, stereo_error
 from streamsep.evaluation.seams import SeamTotals, seam_figure
 from tests.toys import ToySeparator
@@ -52,6 +52,9 @@ def test_seconds_are_the_measures_of_each_second(rng: np.random.Generator) -> No
                 metrics.sdr(tensor(s[20_000:]), tensor(e[20_000:]))]  # fmt: skip
     assert curves["sdr"] == pytest.approx(expected, nan_ok=True)
     assert curves["si_sdr"][0] == pytest.approx(metrics.si_sdr(tensor(s[:10_000]), tensor(e[:10_000])))
+    levels = [20 * math.log10(np.sqrt(np.square(e[at : at + 10_000]).mean())) for at in (0, 10_000, 20_000)]
+    assert curves["level"] == pytest.approx(levels)
+    assert second_measures(fed(Seconds(10_000), s, 0 * e, m).table())["level"] == [-120.0] * 3
 
 
 def test_leakage_is_the_level_where_the_stem_rests(rng: np.random.Generator) -> None:
@@ -183,6 +186,18 @@ def test_measures_do_not_depend_on_the_pieces(sounds: Sounds, monkeypatch: pytes
         for key in ("usdr", "si_sdr", "baseline_sdr", "lsd", "lufs", "clipped", "seam", "stereo_level"):
             assert pieces[name][key] == pytest.approx(whole[name][key], rel=1e-6), key
         assert pieces[name]["curves"]["sdr"] == pytest.approx(whole[name]["curves"]["sdr"])
+
+
+def test_the_brief_measures_are_those_of_the_long_ones(sounds: Sounds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(song, "_add_bss", lambda *_: None)
+    brief, whole = measure_briefly(sounds), measure(sounds)
+    for name, facts in brief.items():
+        assert {"usdr", "si_sdr", "baseline_sdr", "leakage", "sounds", "curves"} == set(facts)
+        for key, value in facts.items():
+            if key == "curves":
+                assert all(curve == pytest.approx(whole[name]["curves"][k], nan_ok=True) for k, curve in value.items())
+            else:
+                assert value == pytest.approx(whole[name][key], nan_ok=True), key
 
 
 def test_a_silent_stem_has_leakage_alone(sounds: Sounds, monkeypatch: pytest.MonkeyPatch) -> None:

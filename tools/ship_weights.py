@@ -1,7 +1,8 @@
 """Make a run's averaged weights the ones that ship: `python tools/ship_weights.py runs/NAME/last.safetensors NAME`.
 
-Stores them in half precision as `streamsep/weights/NAME.safetensors` with their record beside them. Measure and
-write the tables afterwards (`benchmarks/write_tables.py`).
+Stores them in half precision as `streamsep/weights/NAME.safetensors` with their record beside them, and in the record
+what they reach on the example clip as a stream, which a test holds them to. Measure and write the tables afterwards
+(`python -m benchmarks.write_tables`).
 """
 
 from __future__ import annotations
@@ -10,9 +11,31 @@ import argparse
 import sys
 from pathlib import Path
 
+import torch
+from torch import nn
+
 from streamsep.errors import StreamsepError
+from streamsep.evaluation.metrics import sdr
+from streamsep.files import read_audio
 from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
 from streamsep.models.registry import preset_names, weights_folder
+from streamsep.models.separator import Separator
+from streamsep.models.streaming import separate_stream
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "lithium"
+
+
+def example_sdr(model: nn.Module) -> dict[str, float]:
+    """SDR of each stem of the example clip, in dB.
+
+    Raises:
+        StreamsepError: the model does not stream.
+    """
+    if not isinstance(model, Separator):
+        raise StreamsepError("only weights of a streaming model ship; choose a checkpoint of a live preset")
+    mix, *true = (torch.from_numpy(read_audio(EXAMPLE / f"{name}.ogg")[0]) for name in ("mix", *model.sources))
+    stems = separate_stream(model, mix[None])[0]
+    return {name: round(sdr(truth, stem), 2) for name, truth, stem in zip(model.sources, true, stems, strict=True)}
 
 
 def main() -> int:
@@ -25,6 +48,9 @@ def main() -> int:
         record = {key: read_record(args.checkpoint)[key] for key in ("training", "licence")}
         target = weights_folder() / f"{args.name}.safetensors"
         save_checkpoint(load_checkpoint(args.checkpoint), target, record, half=True)
+        # Again, with what the weights reach as they are stored.
+        model = load_checkpoint(target)
+        save_checkpoint(model, target, record | {"example_sdr": example_sdr(model)}, half=True)
     except StreamsepError as error:
         print(f"ship_weights: error: {error}", file=sys.stderr)
         return 1

@@ -21,7 +21,19 @@ from typing import NoReturn
 from streamsep import __version__
 from streamsep.errors import StreamsepError
 
-SUBCOMMANDS = ("separate", "stream", "live", "latency", "devices", "tune", "models", "export", "train", "evaluate")
+SUBCOMMANDS = (
+    "separate",
+    "stream",
+    "live",
+    "latency",
+    "devices",
+    "tune",
+    "bench",
+    "models",
+    "export",
+    "train",
+    "evaluate",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

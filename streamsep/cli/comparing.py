@@ -23,9 +23,11 @@ systems (-s, as often as wanted; NAME=... gives a name of your own):
   stream:MODEL            a causal model chunk by chunk, as it runs live
   pass:MODEL              the same model over the whole signal at once (at most 30 s); it must give the same
   sliding:MODEL@500ms,1s  an offline model on a moving window, a system for each look-ahead
+  sliding:MODEL@1s/500ms  the same with a hop
   offline:MODEL           an offline model that hears the whole song
   stems:DIR               somebody else's stems: DIR/SONG/drums.wav, or DIR/drums.wav
   irm ibm psm magnitude mwf   oracle masks from the true stems; irm:2048/512 for another STFT than 4096/1024
+  gain                    the mixture times the best constant gain for each stem
   mixture silence         the mixture, or nothing, in place of every stem"""
 
 

@@ -6,7 +6,6 @@ numbers, within the tolerance each one declares.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -16,11 +15,11 @@ import torch
 from torch import Tensor
 
 from streamsep.engine.onnx_executor import OnnxExecutor
-from streamsep.engine.state import clone_state, copy_state
+from streamsep.engine.state import hold, let_rest
+from streamsep.engine.static_executor import StaticExecutor
+from streamsep.engine.static_options import StaticOptions
 from streamsep.errors import StreamsepError
 from streamsep.models.separator import Separator
-
-NO_CUDA_GRAPH = "STREAMSEP_NO_CUDA_GRAPH"
 
 
 class Executor(Protocol):
@@ -31,7 +30,8 @@ class Executor(Protocol):
         separator: the model that is run.
         batch: rows of a step.
         max_chunk: most hops of a step.
-        device: where mix and sources live.
+        device: what computes, and where the state lives.
+        home: where sources are returned, and where a mix is given with the least to do.
         tolerance: greatest difference from `separator.step` by absolute value (0: bit for bit).
     """
 
@@ -40,18 +40,24 @@ class Executor(Protocol):
     batch: int
     max_chunk: int
     device: torch.device
+    home: torch.device
     tolerance: float
 
-    def init_state(self) -> Any:
-        """A fresh state for `batch` rows."""
+    def init_state(self, batch: int | None = None) -> Any:
+        """A fresh state for `batch` rows (default: its own)."""
         ...
 
     def fork(self) -> Executor:
         """An executor for a second session: itself, unless it keeps a session's state in buffers of its own."""
         ...
 
-    def __call__(self, mix: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """`mix [B, 2, n * hop]` -> `sources [B, S, 2, n * hop]`; consumes `state`; results live until the next call."""
+    def __call__(self, mix: Tensor, state: Any, active: Tensor | None = None) -> tuple[Tensor, Any]:
+        """`mix [B, 2, n * hop]` -> `sources [B, S, 2, n * hop]`; consumes `state`; results live until the next call.
+
+        Args:
+            active: `[B]`, bool, on the CPU: the rows that step (default: all). The others' state stays as it is, and
+                what is returned for them means nothing.
+        """
         ...
 
 
@@ -83,94 +89,25 @@ class EagerExecutor:
         self.separator = separator
         self.batch = batch
         self.max_chunk = max_chunk
-        self.device = torch.device(device)
+        self.device = self.home = torch.device(device)
 
-    def init_state(self) -> Any:
-        """A fresh state for `batch` rows."""
-        return self.separator.init_state(batch=self.batch, max_chunk=self.max_chunk, device=self.device)
+    @torch.inference_mode()
+    def init_state(self, batch: int | None = None) -> Any:
+        """A fresh state for `batch` rows (default: its own)."""
+        return self.separator.init_state(batch=batch or self.batch, max_chunk=self.max_chunk, device=self.device)
 
     def fork(self) -> EagerExecutor:
         """Itself: it keeps nothing."""
         return self
 
     @torch.inference_mode()
-    def __call__(self, mix: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def __call__(self, mix: Tensor, state: Any, active: Tensor | None = None) -> tuple[Tensor, Any]:
         """See `Executor`."""
-        return self.separator.step(mix, state)
-
-
-class StaticExecutor:
-    """Runs the step on buffers that never move, replayed as a CUDA graph where there is one.
-
-    Input, state and output have fixed addresses; one graph for each chunk length is recorded at its first use. Without
-    CUDA, or with the environment variable STREAMSEP_NO_CUDA_GRAPH=1, the very same function runs without the graph.
-    The state it returns is its own buffer: clone it to keep it.
-    """
-
-    name = "cuda-graph"
-    tolerance = 1e-6
-
-    def __init__(self, separator: Separator, batch: int = 1, device: str = "cuda", max_chunk: int = 1) -> None:
-        self.separator = separator
-        self.batch = batch
-        self.max_chunk = max_chunk
-        self.device = torch.device(device)
-        self.graphs = self.device.type == "cuda" and os.environ.get(NO_CUDA_GRAPH) != "1"
-        self._state = self._fresh()
-        self._runs: dict[int, tuple[Tensor, Tensor, Callable[[], None]]] = {}
-
-    def init_state(self) -> Any:
-        """A fresh state for `batch` rows, apart from the static one."""
-        return self._fresh()
-
-    def fork(self) -> StaticExecutor:
-        """One with buffers and graphs of its own."""
-        return StaticExecutor(self.separator, self.batch, str(self.device), self.max_chunk)
-
-    @torch.inference_mode()
-    def __call__(self, mix: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """See `Executor`; a state that is not the static one is copied in first."""
-        frames = mix.shape[-1]
-        if frames not in self._runs:
-            self._runs[frames] = self._prepare(frames)
-        static_mix, static_sources, run = self._runs[frames]
-        if state is not self._state:
-            copy_state(self._state, state)
-        static_mix.copy_(mix)
-        run()
-        return static_sources, self._state
-
-    @torch.inference_mode()
-    def _fresh(self) -> Any:
-        return self.separator.init_state(batch=self.batch, max_chunk=self.max_chunk, device=self.device)
-
-    def _prepare(self, frames: int) -> tuple[Tensor, Tensor, Callable[[], None]]:
-        """Buffers for a chunk of `frames`, and the function that steps on them; the state is as before afterwards."""
-        kept = clone_state(self._state)
-        mix = torch.zeros(self.batch, 2, frames, device=self.device)
-        sources = torch.zeros(self.batch, len(self.separator.sources), 2, frames, device=self.device)
-
-        def run() -> None:
-            result, state = self.separator.step(mix, self._state)
-            copy_state(self._state, state)
-            sources.copy_(result)
-
-        replay = self._record(run) if self.graphs else run
-        copy_state(self._state, kept)
-        return mix, sources, replay
-
-    def _record(self, run: Callable[[], None]) -> Callable[[], None]:
-        """Capture `run` after three rounds on a side stream, in which libraries choose algorithms and take memory."""
-        stream = torch.cuda.Stream(self.device)
-        stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                run()
-        torch.cuda.current_stream(self.device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            run()
-        return graph.replay
+        if active is None or bool(active.all()):
+            return self.separator.step(mix, state)
+        before = hold(state, self.separator)
+        sources, after = self.separator.step(mix, state)
+        return sources, let_rest(after, before, active.to(self.device))
 
 
 EXECUTORS: dict[str, Callable[..., Executor]] = {
@@ -190,12 +127,20 @@ def best_executor(model: Separator, batch: int, device: torch.device) -> str:
 
 
 def make_executor(
-    name: str, model: Separator, batch: int = 1, device: str | torch.device = "cpu", max_chunk: int = 1
+    name: str,
+    model: Separator,
+    batch: int = 1,
+    device: str | torch.device = "cpu",
+    max_chunk: int = 1,
+    precision: str | None = None,
 ) -> Executor:
     """An executor by name (`auto`: the best one), on `device`; the model must already be there.
 
+    Args:
+        precision: of the executor cuda-graph, see `StaticOptions`; the others know float32 alone.
+
     Raises:
-        StreamsepError: an unknown name, or a device that this machine does not have.
+        StreamsepError: an unknown name, a device that this machine does not have, or a precision that it does not know.
     """
     if name == "auto":
         name = best_executor(model, batch, torch.device(device))
@@ -205,4 +150,8 @@ def make_executor(
         raise StreamsepError("there is no CUDA device on this machine; use --device cpu")
     if name == "cuda-graph" and torch.device(device).type != "cuda":
         raise StreamsepError("the executor cuda-graph needs a CUDA device; use --device cuda or --executor eager")
+    if name == "cuda-graph":
+        return StaticExecutor(model, batch, str(device), max_chunk, StaticOptions(precision or "float32"))
+    if precision not in (None, "float32"):
+        raise StreamsepError(f"the executor {name} computes in float32; choose cuda-graph for {precision}")
     return EXECUTORS[name](model, batch=batch, device=str(device), max_chunk=max_chunk)

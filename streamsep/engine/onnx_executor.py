@@ -36,12 +36,12 @@ class OnnxExecutor:
         if not hasattr(separator, "onnx_graph"):
             raise StreamsepError("this model has no ONNX graph; use --executor eager")
         self.separator, self.batch, self.max_chunk = separator, batch, max_chunk
-        self.device = torch.device(device)
+        self.device = self.home = torch.device(device)
         self._session = open_session(separator.onnx_graph())
         self._bound: _Bound | None = None
 
-    def init_state(self) -> State:
-        """A fresh state for one row."""
+    def init_state(self, batch: int | None = None) -> State:
+        """A fresh state for one row, whatever `batch`."""
         return {name: torch.from_numpy(value)[None] for name, value in zeros_for(self._session).items()}
 
     def fork(self) -> OnnxExecutor:
@@ -51,8 +51,11 @@ class OnnxExecutor:
         return twin
 
     @torch.inference_mode()
-    def __call__(self, mix: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `Executor`; the state given is the memory of those that are returned from then on."""
+    def __call__(self, mix: Tensor, state: State, active: Tensor | None = None) -> tuple[Tensor, State]:
+        """See `Executor`; the state given is the memory of those that are returned from then on.
+
+        Its one row steps whenever it is called.
+        """
         if self._bound is None or state is not self._bound.present:
             self._bound = _Bound(self._session, state, self.separator)
         hop = self.separator.hop

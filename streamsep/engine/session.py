@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from streamsep.engine.executor import Executor
-from streamsep.engine.state import clone_state, copy_rows
+from streamsep.engine.state import clone_state, fill_rows, rows_like
 
 # 36 dB over full scale: louder input is a fault, and squares of it must not overflow inside the model.
 INPUT_LIMIT = 64.0
@@ -39,20 +38,23 @@ class Session:
         self.recoveries = 0
         self._state = executor.init_state()
         shape = (executor.batch, len(separator.sources), 2)
-        self._ramp = torch.arange(1, self.fade + 1, device=executor.device) / max(1, self.fade)
-        self._last = torch.zeros(shape, device=executor.device)
+        self._ramp = torch.arange(1, self.fade + 1, device=executor.home) / max(1, self.fade)
+        self._last = torch.zeros(shape, device=executor.home)
         self._fading = torch.zeros(executor.batch, dtype=torch.bool)
         self._cut = torch.zeros(executor.batch, dtype=torch.bool)
+        self._everyone = torch.ones(executor.batch, dtype=torch.bool)
 
     @torch.inference_mode()
-    def process(self, mix: Tensor) -> Tensor:
+    def process(self, mix: Tensor, active: Tensor | None = None) -> Tensor:
         """Separate the next chunk.
 
         Args:
             mix: `[B, 2, n * hop]` on any device; non-finite samples count as silence.
+            active: `[B]`, bool: the rows that go on (default: all); for the others time stands still.
 
         Returns:
-            `sources [B, S, 2, n * hop]` on the executor's device, lagging by `latency`; valid until the next call.
+            `sources [B, S, 2, n * hop]` where the executor is at home, lagging by `latency`; valid until the next
+            call, and without meaning in rows that rest.
 
         Raises:
             ValueError: a chunk that is not whole hops, or not of `batch` rows.
@@ -61,8 +63,8 @@ class Session:
             raise ValueError(f"a chunk is [{self.executor.batch}, 2, n * {self.hop}], got {tuple(mix.shape)}")
         pieces = mix.split(self.executor.max_chunk * self.hop, dim=-1)
         if len(pieces) == 1:
-            return self._step(mix)
-        return torch.cat([self._step(piece).clone() for piece in pieces], dim=-1)
+            return self._step(mix, active)
+        return torch.cat([self._step(piece, active).clone() for piece in pieces], dim=-1)
 
     @torch.inference_mode()
     def finish(self) -> Tensor:
@@ -70,7 +72,7 @@ class Session:
         hops = math.ceil(self.latency / self.hop)
         if hops == 0:
             return self._last.new_zeros(*self._last.shape, 0)
-        silence = torch.zeros(self.executor.batch, 2, hops * self.hop, device=self.executor.device)
+        silence = torch.zeros(self.executor.batch, 2, hops * self.hop, device=self.executor.home)
         return self.process(silence)[..., : self.latency]
 
     @torch.inference_mode()
@@ -80,6 +82,15 @@ class Session:
         self._clear(chosen)
         self._fading[chosen] = True
         self._cut[chosen] = True
+
+    @torch.inference_mode()
+    def renew(self, rows: Sequence[int]) -> None:
+        """Begin new streams in `rows`, with nothing left of those before and no fade."""
+        chosen = torch.tensor(rows, dtype=torch.int64)
+        self._clear(chosen)
+        self._fading[chosen] = False
+        self._cut[chosen] = False
+        self._last[chosen] = 0.0
 
     def splice(self) -> None:
         """Announce a gap in the input: the state is kept, and the next input comes in with the short fade."""
@@ -104,7 +115,7 @@ class Session:
         seconds: list[float] = []
         for hops in range(shortest, self.executor.max_chunk + 1):
             shape = (self.executor.batch, 2, hops * self.hop)
-            noise = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.executor.device)
+            noise = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.executor.home)
             seconds = []
             for _ in range(steps):
                 began = time.perf_counter()
@@ -114,34 +125,37 @@ class Session:
         self._state = kept
         return seconds
 
-    def _step(self, mix: Tensor) -> Tensor:
-        sources, self._state = self.executor(self._admit(mix), self._state)
-        if not bool(torch.isfinite(sources).all()):
-            sources = self._recover(sources)
-        if self._cut.any():
-            sources = self._die_away(sources)
-        self._last = sources[..., -1].clone()
+    def _step(self, mix: Tensor, active: Tensor | None) -> Tensor:
+        awake = self._everyone if active is None else active
+        sources, self._state = self.executor(self._admit(mix, awake), self._state, active)
+        # A sum tells as much as a look at every sample, and makes no mask of them.
+        if not bool(torch.isfinite(sources.sum())):
+            sources = self._recover(sources, awake)
+        if (cut := self._cut & awake).any():
+            sources = self._die_away(sources, cut)
+        last = sources[..., -1].clone()
+        self._last = last if active is None else torch.where(rows_like(awake, last), last, self._last)
         return sources
 
-    def _admit(self, mix: Tensor) -> Tensor:
-        """A finite, bounded copy of `mix` on the executor's device, faded in where a row has just been cut."""
-        clean = torch.nan_to_num(mix.to(self.executor.device), nan=0.0, posinf=0.0, neginf=0.0)
+    def _admit(self, mix: Tensor, awake: Tensor) -> Tensor:
+        """A finite, bounded copy of `mix` at the executor's home, faded in where a row has just been cut."""
+        clean = torch.nan_to_num(mix.to(self.executor.home), nan=0.0, posinf=0.0, neginf=0.0)
         clean = clean.clamp_(-INPUT_LIMIT, INPUT_LIMIT)
-        if self._fading.any():
-            clean[self._fading, :, : self.fade] *= self._ramp
-            self._fading[:] = False
+        if (fading := self._fading & awake).any():
+            clean[fading, :, : self.fade] *= self._ramp
+            self._fading[fading] = False
         return clean
 
-    def _die_away(self, sources: Tensor) -> Tensor:
+    def _die_away(self, sources: Tensor, cut: Tensor) -> Tensor:
         """Let the last sample of a cut row decay to nothing over the fade, under the new sound: no step, no click."""
         sources = sources.clone()
-        sources[self._cut, ..., : self.fade] += self._last[self._cut].unsqueeze(-1) * (1 - self._ramp)
-        self._cut[:] = False
+        sources[cut, ..., : self.fade] += self._last[cut].unsqueeze(-1) * (1 - self._ramp)
+        self._cut[cut] = False
         return sources
 
-    def _recover(self, sources: Tensor) -> Tensor:
+    def _recover(self, sources: Tensor, awake: Tensor) -> Tensor:
         """Silence the rows that went non-finite and start them afresh: a poisoned state never heals by itself."""
-        broken = ~torch.isfinite(sources).flatten(1).all(dim=1).cpu()
+        broken = ~torch.isfinite(sources).flatten(1).all(dim=1).cpu() & awake
         self.recoveries += int(broken.sum())
         sources = sources.clone()
         sources[broken] = 0.0
@@ -151,5 +165,4 @@ class Session:
         return sources
 
     def _clear(self, rows: Tensor) -> None:
-        fresh: Any = self.executor.init_state()
-        copy_rows(self._state, fresh, rows.to(self.executor.device))
+        fill_rows(self._state, self.executor.init_state(1), rows)

@@ -36,7 +36,7 @@ from streamsep.evaluation.songs import SongFiles, find_stem
 from streamsep.evaluation.systems import Look, fingerprint
 
 Facts = dict[str, Any]
-FORMAT = 1  # of the results: another number, and all is measured anew
+FORMAT = 2  # of the results: another number, and all is measured anew
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Plan:
         listening: what is shown of these.
         jobs: processes at a time.
         progress: bars on stderr.
+        brief: measure only what adds up by second, which is a third of the work.
     """
 
     out: Path
@@ -58,6 +59,7 @@ class Plan:
     listening: Listening = field(default_factory=Listening)
     jobs: int = 1
     progress: bool = False
+    brief: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,11 +137,13 @@ def _song_job(plan: Plan, song: SongFiles, heard: bool) -> SongJob:
     folder, work = plan.out / "songs" / slug(song.name), plan.out / "work" / song_key
     jobs = []
     for look in plan.looks:
-        key = fingerprint([song_key, look.system.settings(), _folder_facts(look, song), heard, asdict(plan.listening)])
+        key = fingerprint(
+            [song_key, look.system.settings(), _folder_facts(look, song), heard, asdict(plan.listening), plan.brief]
+        )
         jobs.append(
             SystemJob(
                 look, song, plan.wanted, key, work, folder / f"{slug(look.system.name)}.json",
-                plan.listening if heard else None, plan.progress and plan.jobs == 1,
+                plan.listening if heard else None, plan.progress and plan.jobs == 1, plan.brief,
             )
         )  # fmt: skip
     key = fingerprint([song_key, [[job.look.system.name, job.key] for job in jobs]])

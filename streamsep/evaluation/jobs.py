@@ -12,7 +12,7 @@ from streamsep.errors import StreamsepError
 from streamsep.evaluation.diagnosis import diagnose
 from streamsep.evaluation.material import Material, Wanted, prepare
 from streamsep.evaluation.measures.difference import difference
-from streamsep.evaluation.measures.song import Sounds, measure
+from streamsep.evaluation.measures.song import Sounds, measure, measure_briefly
 from streamsep.evaluation.separation import Ran, Task, separate
 from streamsep.evaluation.songs import SongFiles
 from streamsep.evaluation.systems import MODEL_WAYS, Look
@@ -42,6 +42,7 @@ class SystemJob:
         work: folder of the song's raw files.
         result: the file to be; excerpts go into the folder of the same name without its ending.
         listening: None for figures alone.
+        brief: measure only what adds up by second (needs true stems).
     """
 
     look: Look
@@ -52,6 +53,7 @@ class SystemJob:
     result: Path
     listening: Listening | None = None
     progress: bool = False
+    brief: bool = False
 
     @property
     def estimate(self) -> Path:
@@ -92,7 +94,9 @@ def run_system(job: SystemJob) -> None:
         "stems": {},
         "warnings": [],
     }
-    if whole:
+    if job.brief:
+        facts["stems"] = measure_briefly(_sounds(job.look, material, task))
+    elif whole:
         facts["stems"] = measure(_sounds(job.look, material, task))
         facts["warnings"] = diagnose(facts["stems"], material.rate) + _latency_warnings(facts)
     if job.listening is not None and whole:

@@ -130,14 +130,17 @@ def _without_model(task: Task) -> None:
     mix, stems = material.mix(), len(material.sources)
     if system.way == "stems":
         _collect(task)
-    elif system.way in systems.BASELINES:
+    elif not system.needs_truth:
         make = oracles.mixture if system.way == "mixture" else oracles.silence
         write_raw(task.out, make(mix, stems), None)
     else:
         truth = material.truth()
-        if truth is None or system.stft is None:
+        if truth is None:
             raise StreamsepError(f"{system.name} is made from the true stems, and none are known; name them by --stems")
-        write_raw(task.out, oracles.oracle(system.way, truth, mix, Transform(*system.stft)), None)
+        if system.stft is None:
+            write_raw(task.out, oracles.best_gain(truth, mix), None)
+        else:
+            write_raw(task.out, oracles.oracle(system.way, truth, mix, Transform(*system.stft)), None)
 
 
 def _collect(task: Task) -> None:

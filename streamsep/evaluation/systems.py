@@ -3,10 +3,12 @@
 stream:MODEL             a causal model, chunk by chunk, as it runs live
 pass:MODEL               the same model over the whole signal at once, which must give the same
 sliding:MODEL@500ms,1s   an offline model on a moving window, a system for each look-ahead
+sliding:MODEL@1s/500ms   the same with a hop
 offline:MODEL            an offline model that hears the whole song
 MODEL                    a model by itself: streamed if it can stream, else offline
 stems:DIR                somebody else's stems: DIR/SONG/drums.wav, or DIR/drums.wav for a single song
 irm ibm psm magnitude mwf    oracle masks; irm:2048/512 for another STFT than 4096/1024
+gain                     the mixture times the best constant gain for each stem
 mixture silence          the mixture or nothing in place of every stem
 
 NAME=...                 any of them under a name of your own
@@ -23,7 +25,7 @@ from typing import Any
 from streamsep.errors import StreamsepError
 
 ORACLES = ("irm", "ibm", "psm", "magnitude", "mwf")
-BASELINES = ("mixture", "silence")
+BASELINES = ("gain", "mixture", "silence")
 MODEL_WAYS = ("stream", "pass", "sliding", "offline")
 
 
@@ -33,9 +35,9 @@ class System:
 
     Attributes:
         name: shown, and unique in a comparison.
-        way: stream, pass, sliding, offline, stems, an oracle, mixture or silence; `model` until it is looked at.
+        way: stream, pass, sliding, offline, stems, an oracle, gain, mixture or silence; `model` until it is looked at.
         what: model or folder.
-        lookahead: seconds, of sliding.
+        lookahead, hop: seconds, of sliding; without a hop, as `load_separator` chooses it.
         stft: size and hop, of oracles.
         chunk: hops a step, of stream and sliding.
         device: as torch names it.
@@ -45,6 +47,7 @@ class System:
     way: str
     what: str = ""
     lookahead: float | None = None
+    hop: float | None = None
     stft: tuple[int, int] | None = None
     chunk: int = 1
     device: str = "cpu"
@@ -52,7 +55,7 @@ class System:
     @property
     def needs_truth(self) -> bool:
         """Whether it is made from the true stems."""
-        return self.way in ORACLES
+        return self.way in (*ORACLES, "gain")
 
     def settings(self) -> dict[str, Any]:
         """Everything but the name that decides what comes out, the state of a model's file included."""
@@ -95,8 +98,8 @@ def _parse(text: str) -> list[System]:
         model, _, times = what.rpartition("@")
         if not model:
             raise StreamsepError(f"{text!r} has no look-ahead; write sliding:MODEL@500ms or several after commas")
-        looks = [_time(each, text) for each in times.split(",")]
-        return [System(f"sliding {short_name(model)} {_seconds(look)}", way, model, look) for look in looks]
+        looks = [_look(each, text) for each in times.split(",")]
+        return [System(f"sliding {short_name(model)} {_seconds(look)}", way, model, look, hop) for look, hop in looks]
     if way in ("stream", "pass", "offline", "stems") and what:
         return [System(f"{way} {short_name(what)}", way, what)]
     if not text.strip() or (what and way in (*MODEL_WAYS, "stems", *BASELINES)) or way in (*MODEL_WAYS, "stems"):
@@ -115,6 +118,11 @@ def _stft(what: str, text: str) -> tuple[int, int]:
             f"{text!r} has no usable STFT; write irm:4096/1024, an even size and a hop of half or less"
         )
     return sizes
+
+
+def _look(each: str, text: str) -> tuple[float, float | None]:
+    lookahead, slash, hop = each.partition("/")
+    return _time(lookahead, text), _time(hop, text) if slash else None
 
 
 def _time(each: str, text: str) -> float:
@@ -203,7 +211,7 @@ def load(system: System) -> Any:
     if system.way == "sliding":
         from streamsep.models.load import load_separator
 
-        return load_separator(system.what, lookahead=system.lookahead, device=system.device)
+        return load_separator(system.what, lookahead=system.lookahead, hop=system.hop, device=system.device)
     from streamsep.models import registry
     from streamsep.models.separator import Separator
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamsep.layers.base import Delay, Device, StreamingLayer
-from streamsep.layers.ring import KV, Clock, Tick, advance, band, init_clock, ring_capacity, token_mask, write
+from streamsep.layers.ring import Clock, Tick, additive, advance, band, init_clock, ring_capacity, token_mask, write
 from streamsep.layers.rotary import Rotary, rotate
 
 Turn = tuple[Tensor, Tensor]
@@ -33,11 +33,10 @@ class Attention(nn.Module):
         self.keys_values = nn.Linear(dim, 2 * dim)
         self.out = nn.Linear(dim, dim)
 
-    def init_ring(self, batch: int, capacity: int, tokens: int, device: Device, dtype: torch.dtype | None) -> KV:
-        """Empty keys and values: zeros, for what a mask hides must still be finite."""
+    def init_ring(self, batch: int, capacity: int, tokens: int, device: Device, dtype: torch.dtype | None) -> Tensor:
+        """Empty keys and values, see `write`: zeros, for what a mask hides must still be finite."""
         dim = self.out.in_features // self.heads
-        keys = torch.zeros(batch, self.heads, capacity, tokens, dim, device=device, dtype=dtype)
-        return KV(keys, torch.zeros_like(keys))
+        return torch.zeros(batch, 2, self.heads, capacity, tokens, dim, device=device, dtype=dtype)
 
     def project(self, x: Tensor, turn: Turn) -> tuple[Tensor, Tensor]:
         """Rotated keys and values of `x [B, n, tokens, dim]`, each `[B, heads, n, tokens, dim / heads]`."""
@@ -57,6 +56,19 @@ class Attention(nn.Module):
         """Attention of the tokens of `x [B, n, tokens, dim]` over projected keys and values."""
         heard = F.scaled_dot_product_attention(self.ask(x, turn), keys.flatten(2, 3), values.flatten(2, 3), mask)
         return self.tell(heard, x)
+
+    def through_ring(
+        self, x: Tensor, other: Tensor, turns: tuple[Turn, Turn], ring: Tensor, tick: Tick, mask: Tensor
+    ) -> Tensor:
+        """Attention of a chunk over what the ring holds, the chunk's own frames included.
+
+        Args:
+            turns: rotary tables of the queries and of the new keys.
+            mask: over tokens, from `band` on the tick's positions, as `additive` makes it.
+        """
+        write(ring, tick, *self.project(other, turns[1]))
+        keys, values = ring.unbind(1)
+        return self.attend(x, turns[0], keys, values, mask)
 
     @staticmethod
     def _split(x: Tensor, parts: int) -> Tensor:
@@ -85,24 +97,11 @@ def full_pass(
     return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
 
-def through_ring(
-    attention: Attention, x: Tensor, other: Tensor, turns: tuple[Turn, Turn], ring: KV, tick: Tick, mask: Tensor
-) -> Tensor:
-    """Attention of a chunk over what the ring holds, the chunk's own frames included.
-
-    Args:
-        turns: rotary tables of the queries and of the new keys.
-        mask: over tokens, from `band` on the tick's positions.
-    """
-    write(ring, tick, *attention.project(other, turns[1]))
-    return attention.attend(x, turns[0], ring.keys, ring.values, mask)
-
-
 class AttentionState(NamedTuple):
     """State of a `SelfAttention` or `CrossAttention` layer."""
 
     clock: Clock
-    ring: KV
+    ring: Tensor
     late: Tensor
 
 
@@ -139,10 +138,11 @@ class CrossAttention(StreamingLayer):
         late, delayed = self.delay.step(x[0], state.late)
         tick, clock = advance(state.clock, late.shape[-1])
         now = tick.positions - self.lag
-        mask = token_mask(band(now, tick.held, self.context, self.lag), *self.tokens)
+        seen = band(now, tick.held, self.context, self.lag)
+        mask = additive(token_mask(seen, *self.tokens), state.ring.dtype)
         turns = self.rotary(now), self.rotary(tick.positions)
         queries, other = (part.permute(0, 3, 2, 1) for part in (late, x[1]))
-        heard = through_ring(self.attention, queries, other, turns, state.ring, tick, mask)
+        heard = self.attention.through_ring(queries, other, turns, state.ring, tick, mask)
         return heard.permute(0, 3, 2, 1), AttentionState(clock, state.ring, delayed)
 
 

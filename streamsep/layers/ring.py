@@ -22,13 +22,6 @@ class Clock(NamedTuple):
     held: Tensor
 
 
-class KV(NamedTuple):
-    """Keys (already rotated) and values, `[B, heads, capacity, tokens, dim]`; written in place."""
-
-    keys: Tensor
-    values: Tensor
-
-
 class Tick(NamedTuple):
     """One advance of the clock by n frames.
 
@@ -65,10 +58,14 @@ def advance(clock: Clock, frames: int) -> tuple[Tick, Clock]:
     return Tick(positions, rows, slots, clock.held), Clock(clock.position + frames, clock.held)
 
 
-def write(ring: KV, tick: Tick, keys: Tensor, values: Tensor) -> None:
-    """Put the new frames `[B, heads, n, tokens, dim]` into their slots, in place; autocast has them in another type."""
-    ring.keys[tick.rows, :, tick.slots] = keys.transpose(1, 2).to(ring.keys.dtype)
-    ring.values[tick.rows, :, tick.slots] = values.transpose(1, 2).to(ring.values.dtype)
+def write(ring: Tensor, tick: Tick, keys: Tensor, values: Tensor) -> None:
+    """Put the new frames `[B, heads, n, tokens, dim]` into their slots of a ring, in place; autocast has them in another type.
+
+    Args:
+        ring: keys, already rotated, and values, `[B, 2, heads, capacity, tokens, dim]`.
+    """
+    for kind, new in enumerate((keys, values)):
+        ring[tick.rows, kind, :, tick.slots] = new.transpose(1, 2).to(ring.dtype)
 
 
 def band(queries: Tensor, keys: Tensor, context: int, lookahead: int) -> Tensor:
@@ -81,8 +78,13 @@ def band(queries: Tensor, keys: Tensor, context: int, lookahead: int) -> Tensor:
     return (distance < context) & (distance >= -lookahead) & (keys >= 0)[:, None]
 
 
+def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to scores so that only those where `mask` is true count: 0 there, minus infinity elsewhere."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
+
+
 def token_mask(frames: Tensor, query_tokens: int, key_tokens: int) -> Tensor:
-    """A mask over frames `[B, n, m]` as a mask over tokens `[B, 1, n * query_tokens, m * key_tokens]`."""
+    """A mask over frames `[B, n, m]`, of any type, as one over tokens `[B, 1, n * query_tokens, m * key_tokens]`."""
     b, n, m = frames.shape
     tokens = frames[:, :, None, :, None].expand(b, n, query_tokens, m, key_tokens)
     return tokens.reshape(b, 1, n * query_tokens, m * key_tokens)

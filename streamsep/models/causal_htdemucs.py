@@ -7,6 +7,7 @@ remembers lives in the state that its caller holds. The output lags the input by
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from streamsep.layers.base import Delay, Device, Lookahead, Serial, run, same_lag
 from streamsep.layers.norm import LevelState, RunningLevel
 from streamsep.layers.stft import ISTFT, STFT
+from streamsep.layers.together import in_turn
 from streamsep.models.causal_bottleneck import Deep
 from streamsep.models.causal_config import DOMAINS, CausalConfig
 from streamsep.models.causal_lstm import CrossDomainLSTM, LSTMState
@@ -60,6 +62,7 @@ class CausalHTDemucs(nn.Module):
         hop, latency: in samples; `latency + hop` is the algorithmic latency.
         mix_consistency: the stems sum to the delayed mix; may be switched while it runs.
         has_graph: whether `onnx_graph` can be made.
+        together: how tasks of the two branches run that do not need each other.
     """
 
     def __init__(self, config: CausalConfig) -> None:
@@ -81,6 +84,7 @@ class CausalHTDemucs(nn.Module):
             # The spectrogram branch answers a hop late; the waveform branch may look that hop ahead.
             lag = config.latency // config.hop
             self.waveform = UNet(config.waveform, channels, channels * len(config.sources), None, lag)
+        self.together = in_turn
         recurrent = config.transformer.kind == "lstm"
         self.has_graph = not recurrent
         self.transformer: CrossDomainTransformer | CrossDomainLSTM = (
@@ -116,14 +120,32 @@ class CausalHTDemucs(nn.Module):
         self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None
     ) -> CausalState:
         """A fresh state for `batch` streams; one step may then bring up to `max_chunk` hops."""
-        weight = self.transformer.norms[0].weight
-        device, dtype = device or weight.device, dtype or weight.dtype
+        device, outside = device or self.level.ramp.device, dtype or self.level.ramp.dtype
+        kinds = dict.fromkeys(CausalState._fields, outside)
+        kinds |= dict.fromkeys((*DOMAINS, "transformer"), dtype or self.precision)
         modules: dict[str, Any] = {name: getattr(self, name) for name in CausalState._fields}
         parts: dict[str, Any] = {
-            name: () if module is None else module.init_state(batch, max_chunk, device, dtype)
+            name: () if module is None else module.init_state(batch, max_chunk, device, kinds[name])
             for name, module in modules.items()
         }
         return CausalState(**parts)
+
+    def dead_when_still(self, state: CausalState) -> tuple[Tensor, ...]:
+        """The rings: where the clock does not advance, a step writes only slots that the next one writes first."""
+        mind = state.transformer
+        return (*mind.rings, mind.clock.held) if isinstance(mind, TransformerState) else ()
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What the branches and the transformer compute and remember in; all around them keeps its own type."""
+        dtype: torch.dtype = self.transformer.norms[0].weight.dtype
+        return dtype
+
+    def fused(self, precision: torch.dtype = torch.float32, side_by_side: bool = False) -> CausalHTDemucs:
+        """A copy that only steps, in fewer and larger operations, its networks in `precision`; see `causal_fused`."""
+        from streamsep.models.causal_fused import fuse
+
+        return fuse(self, precision, side_by_side)
 
     def step(self, mix: Tensor, state: CausalState) -> tuple[Tensor, CausalState]:
         """Separate the next hops of each stream.
@@ -153,8 +175,9 @@ class CausalHTDemucs(nn.Module):
         s: Any = state or CausalState(*[None] * len(CausalState._fields))  # type: ignore[arg-type]
         heard, ears = self.listen(mix, s)
         states = [getattr(s, name) for name in self.config.domains]
-        answers, minds = self.network(heard.inputs, states, lambda deep: run(self.transformer, deep, s.transformer))
-        sources, voice = self.speak(answers, heard, s.istft)
+        inputs = [x.to(self.precision) for x in heard.inputs]
+        answers, minds = self.network(inputs, states, lambda deep: run(self.transformer, deep, s.transformer))
+        sources, voice = self.speak([answer.to(mix.dtype) for answer in answers], heard, s.istft)
         return sources, None if state is None else CausalState(*(*ears, *minds, voice))
 
     def listen(self, mix: Tensor, s: CausalState) -> tuple[Heard, tuple[Any, ...]]:
@@ -179,16 +202,14 @@ class CausalHTDemucs(nn.Module):
         think: Callable[[Deep], tuple[Deep, Any]],
     ) -> tuple[list[Tensor], tuple[Any, ...]]:
         """Masks and waveforms, and the states of both branches and of what `think` makes of their bottlenecks."""
-        encoded = [branch.encode(x, state) for branch, x, state in zip(self.branches, inputs, states, strict=True)]
+        branches = self.branches
+        encoded = self.together([partial(b.encode, x, s) for b, x, s in zip(branches, inputs, states, strict=True)])
         deep, mind = think(tuple(bottom for bottom, _, _ in encoded))
-        answers: list[Tensor] = []
+        parts = zip(branches, deep, encoded, strict=True)
+        decoded = self.together([partial(b.decode, x, skips, state) for b, x, (_, skips, state) in parts])
         after: dict[str, Any] = dict.fromkeys(DOMAINS, ())
-        for name, branch, frames, (_, skips, state) in zip(
-            self.config.domains, self.branches, deep, encoded, strict=True
-        ):
-            answer, after[name] = branch.decode(frames, skips, state)
-            answers.append(answer)
-        return answers, (*after.values(), mind)
+        after |= {name: state for name, (_, state) in zip(self.config.domains, decoded, strict=True)}
+        return [answer for answer, _ in decoded], (*after.values(), mind)
 
     def speak(self, answers: Sequence[Tensor], heard: Heard, state: Any) -> tuple[Tensor, Any]:
         """The stems from the networks' answers, and the state of the inverse STFT."""

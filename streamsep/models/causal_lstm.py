@@ -12,15 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from streamsep.layers.base import Device, Modules
+from streamsep.layers.recurrent import Memory
 from streamsep.models.causal_bottleneck import Bottleneck, Deep, FeedForward
 from streamsep.models.causal_config import CausalConfig, TransformerConfig
-
-
-class Memory(NamedTuple):
-    """What one LSTM remembers of each token: its output and its cell, `[B, tokens, dim]`."""
-
-    output: Tensor
-    cell: Tensor
 
 
 class RecurrentLayer(nn.Module):
@@ -36,7 +30,7 @@ class RecurrentLayer(nn.Module):
 
 
 class LSTMState(NamedTuple):
-    """The memories of all layers in turn, and the frames that wait for the look-ahead."""
+    """The memories of all layers in turn, `[B, tokens, dim]` each, and the frames that wait for the look-ahead."""
 
     memories: tuple[Memory, ...]
     late: Deep

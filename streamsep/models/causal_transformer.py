@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from streamsep.layers.attention import Attention, full_pass, through_ring
+from streamsep.layers.attention import Attention, full_pass
 from streamsep.layers.base import Device, Modules
-from streamsep.layers.ring import KV, Clock, advance, band, init_clock, ring_capacity, token_mask
+from streamsep.layers.ring import Clock, Tick, additive, advance, band, init_clock, ring_capacity, token_mask
 from streamsep.layers.rotary import Rotary
+from streamsep.layers.together import in_turn
 from streamsep.models.causal_bottleneck import Bottleneck, Deep, FeedForward
 from streamsep.models.causal_config import CausalConfig, TransformerConfig
 
@@ -32,7 +35,7 @@ class TransformerState(NamedTuple):
     """The clock that all layers share, their rings, and the frames that wait for the look-ahead."""
 
     clock: Clock
-    rings: tuple[KV, ...]
+    rings: tuple[Tensor, ...]
     late: Deep
 
 
@@ -47,6 +50,7 @@ class CrossDomainTransformer(Bottleneck):
 
     Attributes:
         context: frames of the past in each attention.
+        together: how tasks of the two domains run that do not need each other.
     """
 
     def __init__(self, config: CausalConfig) -> None:
@@ -55,6 +59,7 @@ class CrossDomainTransformer(Bottleneck):
         self.context = config.context_frames
         self.layers = Modules[HybridLayer](HybridLayer(inner, len(self.domains)) for _ in range(inner.layers))
         self.rotary = Rotary(inner.dim // inner.heads)
+        self.together = in_turn
 
     def init_state(
         self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None
@@ -76,19 +81,25 @@ class CrossDomainTransformer(Bottleneck):
 
     def step(self, x: Deep, state: TransformerState) -> tuple[Deep, TransformerState]:  # type: ignore[override]
         tick, clock = advance(state.clock, x[-1].shape[-1])
-        rings, masks, now = iter(state.rings), {}, self.rotary(tick.positions)
+        rings, now = iter(state.rings), self.rotary(tick.positions)
         before = self.rotary(tick.positions - self.lag) if self.lag else now
+        masks = self._masks(tick, x[0].dtype)
 
         def hear(attention: Attention, q: Tensor, kv: Tensor, domains: tuple[int, int], lookahead: int) -> Tensor:
-            key = (*domains, lookahead)
-            if key not in masks:
-                seen = band(tick.positions - lookahead, tick.held, self.context, lookahead)
-                masks[key] = token_mask(seen, self.tokens[domains[0]], self.tokens[domains[1]])
             turns = (before if lookahead else now, now)
-            return through_ring(attention, q, kv, turns, next(rings), tick, masks[key])
+            return attention.through_ring(q, kv, turns, next(rings), tick, masks[*domains, lookahead])
 
         out, late = self.think(x, state.late, hear)
         return out, TransformerState(clock, state.rings, late)
+
+    def _masks(self, tick: Tick, dtype: torch.dtype) -> dict[tuple[int, int, int], Tensor]:
+        """What is added to the scores of (domain of the queries, domain of the keys, look-ahead)."""
+        masks = {}
+        for lookahead in {0, self.lag}:
+            seen = additive(band(tick.positions - lookahead, tick.held, self.context, lookahead), dtype)
+            for asked, told in product(self.domains, repeat=2):
+                masks[asked, told, lookahead] = token_mask(seen, self.tokens[asked], self.tokens[told])
+        return masks
 
     def think(self, x: Deep, late: Deep | None, hear: Hear) -> tuple[Deep, Deep]:
         """All layers on a chunk; `hear` decides what an attention sees, `late` waits for the look-ahead."""
@@ -102,14 +113,19 @@ class CrossDomainTransformer(Bottleneck):
     def _layer(
         self, layer: HybridLayer, now: list[Tensor], late: list[Tensor], hear: Hear, lookahead: int
     ) -> list[Tensor]:
+        def alone(i: int) -> tuple[Tensor, Tensor]:
+            """A domain's own past, and what the other domain is told of it."""
+            told = layer.norms[i](now[i])
+            asking = layer.norms[i](late[i]) if lookahead else told
+            x = late[i] + hear(layer.selves[i], asking, told, (self.domains[i], self.domains[i]), lookahead)
+            return x, layer.norms[2 + i](x) if len(layer.crosses) else x
+
+        def across(i: int) -> Tensor:
+            x, normed = own[i]
+            if len(layer.crosses):
+                x = x + hear(layer.crosses[i], normed, own[1 - i][1], (i, 1 - i), 0)
+            return layer.forwards[i](x)
+
         places = range(len(self.domains))
-        normed = [layer.norms[i](now[i]) for i in places]
-        queries = [layer.norms[i](late[i]) for i in places] if lookahead else normed
-        x = [
-            late[i] + hear(layer.selves[i], queries[i], normed[i], (domain, domain), lookahead)
-            for i, domain in enumerate(self.domains)
-        ]
-        if len(layer.crosses):
-            normed = [layer.norms[2 + d](x[d]) for d in (0, 1)]
-            x = [x[d] + hear(layer.crosses[d], normed[d], normed[1 - d], (d, 1 - d), 0) for d in (0, 1)]
-        return [forward(frames) for forward, frames in zip(layer.forwards, x, strict=True)]
+        own = self.together([partial(alone, i) for i in places])
+        return self.together([partial(across, i) for i in places])

@@ -14,6 +14,7 @@ from streamsep.errors import StreamsepError
 MODEL_CLASSES: dict[str, tuple[str, str]] = {
     "CausalHTDemucs": ("streamsep.models.causal_htdemucs", "CausalConfig"),
     "HTDemucs": ("streamsep.models.htdemucs", "HTDemucsConfig"),
+    "RecurrentHybrid": ("streamsep.models.peers.recurrent_hybrid", "RecurrentHybridConfig"),
 }
 
 

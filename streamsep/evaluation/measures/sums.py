@@ -67,9 +67,11 @@ def _products(s: Array, e: Array, m: Array) -> Array:
 
 
 def second_measures(table: Array) -> dict[str, list[float]]:
-    """SDR and SI-SDR of each second in which the truth sounds, nan in the others."""
+    """SDR and SI-SDR of each second in which the truth sounds, nan in the others; and `level`, the estimate's RMS over
+    both channels in dB of full scale, -120 at least."""
     totals = [totals_of(row) if row[0] > SILENT * row[-1] else StemTotals() for row in table]
-    return {"sdr": [each.sdr for each in totals], "si_sdr": [each.si_sdr for each in totals]}
+    levels = 10 * np.log10(np.maximum(table[:, 2] / (2 * table[:, -1]), 1e-12))
+    return {"sdr": [each.sdr for each in totals], "si_sdr": [each.si_sdr for each in totals], "level": levels.tolist()}
 
 
 def totals_of(row: Array) -> StemTotals:

@@ -60,7 +60,7 @@ def write_reference(material: Material, folder: Path) -> Facts:
     return facts
 
 
-def write_sounds(stems: Waves, names: Sequence[str], rate: int, folder: Path) -> Facts:
+def write_sounds(stems: Waves, names: Sequence[str], rate: int, folder: Path, quality: float = QUALITY) -> Facts:
     """Write stems `[n, S, 2]` as Ogg Vorbis; what passes full scale is turned down, and `gain` undoes that."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = {}
@@ -71,7 +71,7 @@ def write_sounds(stems: Waves, names: Sequence[str], rate: int, folder: Path) ->
         peak = float(np.abs(stem).max(initial=0))
         gain = max(1.0, 1.02 * peak)
         with soundfile.SoundFile(
-            folder / f"{name}.ogg", "w", rate, 2, format="OGG", compression_level=1 - QUALITY
+            folder / f"{name}.ogg", "w", rate, 2, format="OGG", compression_level=1 - quality
         ) as file:
             for at in range(0, len(stem), _BLOCK):
                 file.write(stem[at : at + _BLOCK] / np.float32(gain))

@@ -1,0 +1,232 @@
+"""Many streams on one model: rows of a batch that people take, feed, read, reset and give back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from streamsep.engine.executor import Executor, inference_thread
+from streamsep.engine.ring import Audio
+from streamsep.engine.seat_rings import SeatRings
+from streamsep.engine.session import Session
+from streamsep.engine.stats import StepRecorder, StepTimes
+from streamsep.errors import StreamsepError
+
+
+@dataclass(frozen=True)
+class PoolReport:
+    """What a pool did so far.
+
+    Attributes:
+        rows: seats that there are.
+        open: seats that are taken.
+        joined: streams that were opened.
+        refused: times somebody found the pool full.
+        ticks: steps of the batch.
+        hops: hops of single streams that came out of them.
+        recoveries: times a row went non-finite, was silenced and began anew.
+        times: of the ticks.
+    """
+
+    rows: int
+    open: int
+    joined: int
+    refused: int
+    ticks: int
+    hops: int
+    recoveries: int
+    times: StepTimes
+
+
+class StreamPool:
+    """Streams that share the steps of one executor, each in a row of its own.
+
+    A tick steps every row in which a whole hop waits and has room to come out; the others keep their state untouched.
+    Any thread may use any seat at any time. Ticks come from whoever calls `tick`, or from `serve`.
+
+    Args:
+        executor: with as many rows as there are to be seats; steps are of one hop.
+        backlog: hops that a seat holds before the model, and as many after it.
+        fade: frames of the fades of a reset.
+    """
+
+    def __init__(self, executor: Executor, backlog: int = 8, fade: int = 64) -> None:
+        model = executor.separator
+        self.rows, self.hop, self.latency = executor.batch, model.hop, model.latency
+        self.sources, self.sample_rate = tuple(model.sources), model.sample_rate
+        self._session = Session(executor, fade)
+        self._rings = SeatRings(self.rows, len(self.sources), self.hop, backlog)
+        self._seats: list[Seat | None] = [None] * self.rows
+        self._renew, self._reset = set[int](), set[int]()
+        self._recorder = StepRecorder()
+        self._joined = self._refused = self._hops = 0
+        self._changed = threading.Condition()  # over all of the above but the session
+        self._stepping = threading.Lock()  # over the session; taken before the other
+
+    def open(self) -> Seat:
+        """A seat for a new stream.
+
+        Raises:
+            StreamsepError: all seats are taken.
+        """
+        with self._changed:
+            if None not in self._seats:
+                self._refused += 1
+                raise StreamsepError(f"all {self.rows} seats are taken; close one or make a larger pool")
+            row = self._seats.index(None)
+            seat = self._seats[row] = Seat(self, row)
+            self._joined += 1
+            self._renew.add(row)
+            self._rings.clear(row)
+            return seat
+
+    def tick(self) -> int:
+        """Step all rows that have a whole hop; returns how many did."""
+        with self._stepping:
+            with self._changed:
+                renew, reset = sorted(self._renew), sorted(self._reset)
+                self._renew.clear()
+                self._reset.clear()
+                ready = self._rings.ready() & np.array([seat is not None for seat in self._seats])
+                seats = list(self._seats)
+                mix = self._rings.take(ready)
+            if renew:
+                self._session.renew(renew)
+            if reset:
+                self._session.reset(reset)
+            if not ready.any():
+                return 0
+            began = time.perf_counter()
+            stems = self._session.process(torch.from_numpy(mix), torch.from_numpy(ready)).cpu().numpy()
+            with self._changed:
+                self._recorder.add(time.perf_counter() - began)
+                # A stream that has left or was reset meanwhile does not want what its row has just answered.
+                gone = self._renew | self._reset
+                for row, seat in enumerate(self._seats):
+                    ready[row] &= seat is seats[row] and row not in gone
+                self._rings.give(ready, stems)
+                self._hops += int(ready.sum())
+                self._changed.notify_all()
+            return int(ready.sum())
+
+    def warm_up(self, ticks: int = 5) -> None:
+        """Steps on noise in which no row takes part: nothing is heard or remembered of them."""
+        noise = 0.1 * torch.randn(self.rows, 2, self.hop, generator=torch.Generator().manual_seed(0))
+        with self._stepping:
+            for _ in range(ticks):
+                self._session.process(noise, torch.zeros(self.rows, dtype=torch.bool))
+
+    def serve(self, go_on: Callable[[], bool] = lambda: True, patience: float | None = None) -> None:
+        """Tick while `go_on()`; run it in a thread of its own.
+
+        A batch costs the same however few rows take part, so a hop that is whole waits for those of other seats: until
+        all have one, or for `patience` seconds at most (default: half a hop).
+        """
+        patience = self.hop / self.sample_rate / 2 if patience is None else patience
+        with inference_thread():
+            self.warm_up()
+            while go_on():
+                with self._changed:
+                    if not self._changed.wait_for(lambda: self._waiting() > 0, timeout=0.1):
+                        continue
+                    self._changed.wait_for(lambda: self._waiting() == self._open(), timeout=patience)
+                self.tick()
+
+    def report(self) -> PoolReport:
+        """Figures so far."""
+        with self._changed:
+            times = self._recorder.summary(self.hop, self.sample_rate)
+            counts = (self.rows, self._open(), self._joined, self._refused, times.steps, self._hops)
+            return PoolReport(*counts, self._session.recoveries, times)
+
+    def _open(self) -> int:
+        return sum(seat is not None for seat in self._seats)
+
+    def _waiting(self) -> int:
+        return int(self._rings.ready().sum())
+
+    def _take_back(self, row: int) -> None:
+        self._seats[row] = None
+        self._reset.discard(row)
+        self._rings.clear(row)
+
+
+class Seat:
+    """One stream in a pool. Its stems lag its mix by the model's latency, as a session's of its own would.
+
+    Use it as a context manager, or close it.
+    """
+
+    def __init__(self, pool: StreamPool, row: int) -> None:
+        self._pool, self.row = pool, row
+
+    def feed(self, mix: Audio) -> None:
+        """Append `mix [2, n]`, any n.
+
+        Raises:
+            StreamsepError: the seat is closed, or more would wait than a seat holds; nothing was taken then.
+        """
+        with self._pool._changed:
+            self._check()
+            self._pool._rings.feed(self.row, np.asarray(mix, np.float32))
+            self._pool._changed.notify_all()
+
+    @property
+    def room(self) -> int:
+        """Frames that `feed` would take now."""
+        with self._pool._changed:
+            self._check()
+            return self._pool._rings.room(self.row)
+
+    def read(self, most: int | None = None, timeout: float = 0.0) -> Audio:
+        """The next stems `[S, 2, n]`: what there is, at most `most` frames.
+
+        Args:
+            timeout: seconds to wait for `most` frames, or for any if it is not given, where there are fewer.
+
+        Raises:
+            StreamsepError: the seat is closed.
+        """
+        with self._pool._changed:
+            self._check()
+            rings = self._pool._rings
+            if timeout:
+                enough = 1 if most is None else most
+                self._pool._changed.wait_for(
+                    lambda: self._pool._seats[self.row] is not self or rings.waiting(self.row) >= enough, timeout
+                )
+                self._check()
+            return rings.read(self.row, most)
+
+    def reset(self) -> None:
+        """A seek or a new song: forget the past, what waits to be heard included, and go on with a short fade.
+
+        Raises:
+            StreamsepError: the seat is closed.
+        """
+        with self._pool._changed:
+            self._check()
+            self._pool._rings.clear(self.row)
+            self._pool._reset.add(self.row)
+
+    def close(self) -> None:
+        """Give the seat back; may be called again."""
+        with self._pool._changed:
+            if self._pool._seats[self.row] is self:
+                self._pool._take_back(self.row)
+                self._pool._changed.notify_all()
+
+    def __enter__(self) -> Seat:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _check(self) -> None:
+        if self._pool._seats[self.row] is not self:
+            raise StreamsepError("this seat is closed; open another")

@@ -1,0 +1,122 @@
+"""Models trained alike, the curve of latency against quality, and clips to hear: what the tools do with their input."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from streamsep.config import load_yaml
+from streamsep.errors import StreamsepError
+from streamsep.files import Codec, write_audio
+from streamsep.training.config import TrainConfig
+from tests.toys import ToySeparator
+from tools import latency_quality, listening_clips, train_side_by_side
+
+CONFIG = Path(__file__).parents[1] / "configs" / "train" / "side-by-side.yaml"
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The trainings that were asked for; none is run."""
+    asked: list[list[str]] = []
+
+    def run(command: list[str], check: bool) -> Any:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, int("peer-unet" in command[4]))
+
+    monkeypatch.setattr(train_side_by_side.subprocess, "run", run)
+    return asked
+
+
+def arguments(tmp_path: Path, *models: str, **budget: Any) -> argparse.Namespace:
+    given = {"steps": None, "minutes": None, **budget}
+    return argparse.Namespace(config=CONFIG, data=["songs", "more=2"], models=models, out=tmp_path, **given)
+
+
+def test_every_model_is_given_the_same(tmp_path: Path, commands: list[list[str]]) -> None:
+    weights = train_side_by_side.train_all(
+        arguments(tmp_path, "live-23-small", "htdemucs-small", steps=7), ["--threads", "1"]
+    )
+    assert weights == {name: tmp_path / name / "last.safetensors" for name in ("live-23-small", "htdemucs-small")}
+    configs = [load_yaml(TrainConfig, command[4]) for command in commands]
+    assert [config.model for config in configs] == ["live-23-small", "htdemucs-small"]
+    assert configs[0].batch == configs[1].batch == load_yaml(TrainConfig, CONFIG).batch
+    assert all((config.loop.steps, config.loop.hours) == (7, None) for config in configs)
+    for command in commands:
+        assert {"--data=songs", "--data=more=2", "--resume"} < set(command) and command[-2:] == ["--threads", "1"]
+
+
+def test_a_run_goes_on_only_with_its_own_budget(tmp_path: Path, commands: list[list[str]]) -> None:
+    train_side_by_side.train_all(arguments(tmp_path, "live-6-small", minutes=3.0), [])
+    train_side_by_side.train_all(arguments(tmp_path, "live-6-small", minutes=3.0), [])
+    assert len(commands) == 2 and load_yaml(TrainConfig, commands[0][4]).loop.hours == 0.05
+    with pytest.raises(StreamsepError, match="another configuration or budget"):
+        train_side_by_side.train_all(arguments(tmp_path, "live-6-small", minutes=4.0), [])
+    with pytest.raises(StreamsepError, match="training of peer-unet failed"):
+        train_side_by_side.train_all(arguments(tmp_path, "peer-unet", minutes=3.0), [])
+
+
+def test_the_systems_of_the_curve() -> None:
+    texts = latency_quality.systems({"live-6-small": Path("a"), "htdemucs-small": Path("b")})
+    assert texts[0] == "live-6-small=stream:a" and texts[2] == "offline=offline:b"
+    from streamsep.evaluation.systems import parse_systems
+
+    windows = parse_systems([texts[1]])
+    assert [(each.lookahead, each.hop) for each in windows] == [
+        (0.05, 0.05),
+        (0.1, 0.1),
+        (0.25, 0.25),
+        (0.5, 0.25),
+        (1, 0.5),
+    ]
+    assert [each.name for each in windows][::2] == ["window 50 ms", "window 250 ms", "window 1 s"]
+
+
+def test_the_curve_is_drawn_by_way_and_latency(tmp_path: Path) -> None:
+    ways = {
+        "b": ("stream", 23.2),
+        "a": ("stream", 5.8),
+        "w": ("sliding", 500.0),
+        "o": ("offline", None),
+        "gain": ("gain", None),
+    }
+    result = {
+        "systems": {name: {"way": way, "latency_ms": late} for name, (way, late) in ways.items()},
+        "groups": {"real": {"songs": 2, "scores": {name: {"mean": {"usdr": len(name)}} for name in ways}}},
+    }
+    means = {"b": 2.0, "a": 1.0, "w": 3.0, "o": 4.0, "gain": 0.0}
+    assert latency_quality.by_way(result, means) == {
+        "stream": [(5.8, 1.0), (23.2, 2.0)], "sliding": [(500.0, 3.0)], "offline": [(0.0, 4.0)]}  # fmt: skip
+    latency_quality.draw(result, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_clips(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A separator of gains, late by 100 samples: the clips are where most is going on, aligned, and told as is."""
+    model = ToySeparator(hop=64, latency=100)
+    monkeypatch.setattr(listening_clips, "load_model", lambda name: model)
+    stems = {name: 0.01 * rng.standard_normal((2, 3 * 44100)).astype(np.float32) for name in ("drums", "bass")}
+    for name, stem in stems.items():
+        stem[:, 88200:] *= 10
+        write_audio(tmp_path / "song" / f"{name}.wav", stem, 44100, Codec(bits=32))
+    page = tmp_path / "docs" / "heard.md"
+    assert listening_clips.main([str(tmp_path / "song"), "--seconds", "1", "--page", str(page)]) == 0
+    files = sorted(path.name for path in (page.with_suffix("") / "song").iterdir())
+    assert files == ["bass-true.ogg", "bass.ogg", "drums-true.ogg", "drums.ogg", "mix.ogg", "spectrograms.webp"]
+    mix, drums = (
+        torch.from_numpy(np.stack([stems[n] for n in names]).sum(0)[:, 88200:]) for names in (stems, ["drums"])
+    )
+    from streamsep.evaluation.metrics import sdr
+
+    text = page.read_text(encoding="utf-8")
+    assert "From 2.0 s on" in text and f"| {sdr(drums, 0.5 * mix):.2f} |" in text
+    heard, rate = soundfile.read(page.with_suffix("") / "song" / "bass-true.ogg")
+    assert rate == 44100 and len(heard) == 44100
+    assert listening_clips.main([str(tmp_path), "--page", str(page)]) == 1

@@ -1,0 +1,118 @@
+"""What quality costs in latency: models of every latency trained alike, measured on the same songs, as a picture.
+
+    python -m tools.latency_quality configs/train/side-by-side.yaml --data DIR --steps 400 \\
+        --real DIR/lithium DIR/mdn_funk --rendered DIR
+
+Trains the causal presets of 5.8 to 93 ms and the small offline model as `tools.train_side_by_side` does, then measures
+the causal ones as streams, the offline one behind windows of several look-aheads and over whole songs, and writes
+benchmarks/results/latency.json and docs/latency.png. The same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import quality
+from benchmarks.quality_tables import STEMS
+from streamsep.errors import StreamsepError, missing
+from streamsep.evaluation.quality import GAIN
+from streamsep.files import staged
+from tools.train_side_by_side import add_flags, train_all
+
+Facts = dict[str, Any]
+ROOT = Path(__file__).parents[1]
+OFFLINE = "htdemucs-small"
+MODELS = ("live-23-small", "live-93-small", "live-12-small", OFFLINE, "live-6-small")  # the quickest to learn first
+# Look-ahead and hop: a stream is late by their sum. Shorter hops than these would only cost time.
+LOOKAHEADS = "50ms/50ms,100ms/100ms,250ms/250ms,500ms/250ms,1s/500ms"
+COLOURS = {"stream": "tab:blue", "sliding": "tab:orange", "offline": "tab:green"}
+WORDS = {"stream": "causal", "sliding": "offline model, sliding window", "offline": "offline model, whole song"}
+
+
+def systems(weights: dict[str, Path]) -> list[str]:
+    """The trained models as systems of a comparison."""
+    texts = [f"{name}=stream:{path}" for name, path in weights.items() if name != OFFLINE]
+    if OFFLINE in weights:
+        path = weights[OFFLINE]
+        texts += [f"window=sliding:{path}@{LOOKAHEADS}", f"offline=offline:{path}"]
+    return texts
+
+
+def draw(result: Facts, path: Path) -> None:
+    """Mean SDR over latency, a panel for each group of songs.
+
+    Raises:
+        StreamsepError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise missing("matplotlib", "evaluation") from None
+    groups = result["groups"]
+    figure = Figure(figsize=(5 * len(groups), 4), layout="constrained")
+    for axes, (group, facts) in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups.items(), strict=True):
+        means = {name: table["mean"]["usdr"] for name, table in facts["scores"].items()}
+        for way, points in by_way(result, means).items():
+            if way == "offline":
+                axes.axhline(points[0][1], color=COLOURS[way], ls="--", label=WORDS[way])
+            else:
+                axes.plot(*zip(*points, strict=True), "o-", color=COLOURS[way], label=WORDS[way])
+        axes.axhline(means[GAIN], color="grey", ls=":", label="best constant gain")
+        axes.set(xscale="log", xlabel="algorithmic latency, ms", title=f"{group} songs ({facts['songs']})")
+        axes.set_ylabel(f"mean SDR over {', '.join(STEMS)}, dB")
+        axes.grid(alpha=0.3, which="both")
+    figure.axes[0].legend(fontsize="small")
+    with staged([path]) as (temporary,):
+        figure.savefig(temporary, format="png", dpi=100)
+
+
+def by_way(result: Facts, means: dict[str, float]) -> dict[str, list[tuple[float, float]]]:
+    """(latency, dB) of the systems of each way, in the order of their latencies."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for name, value in means.items():
+        facts = result["systems"][name]
+        if facts["way"] in COLOURS:
+            points.setdefault(facts["way"], []).append((facts["latency_ms"] or 0.0, value))
+    return {way: sorted(pairs) for way, pairs in points.items()}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="latency_quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )  # fmt: skip
+    add_flags(parser, MODELS, "runs/latency")
+    quality.add_song_flags(parser)
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "latency.json")
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "latency.png")
+    return parser
+
+
+def run(args: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Train, measure, write and draw."""
+    weights = train_all(args, rest)
+    measuring = quality.Measuring(args.out / "measured", args.seconds, args.jobs, leakage=False)
+    result = quality.run(systems(weights), quality.find_songs(args), measuring)
+    result["budget"] = {"steps": args.steps, "minutes": args.minutes}
+    quality.write(result, args.json)
+    draw(json.loads(args.json.read_text(encoding="utf-8")), args.picture)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, or tell in one sentence what the user can mend."""
+    try:
+        run(*build_parser().parse_known_args(argv))
+    except StreamsepError as error:
+        print(f"latency_quality: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

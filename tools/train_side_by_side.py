@@ -1,0 +1,96 @@
+"""Train several models alike: the same data, batches, loss and schedule, one model after another.
+
+    python -m tools.train_side_by_side configs/train/side-by-side.yaml --data DIR --minutes 30 \\
+        --models live-23-small peer-unet peer-hs-tasnet [--out runs/side-by-side]
+
+The budget is `--minutes` of training or `--steps`, the same for each. Every model is trained by `streamsep train` in
+OUT/MODEL from the configuration in OUT/MODEL.yaml; the same command goes on where it was stopped, and leaves what
+has come to its end alone. Other flags are handed on to `streamsep train`, as --voice DIR.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+from tqdm import tqdm
+
+from streamsep.config import load_yaml, to_dict
+from streamsep.errors import StreamsepError
+from streamsep.files import staged
+from streamsep.models.registry import preset_info
+from streamsep.training.config import TrainConfig
+
+MODELS = ("live-23-small", "peer-unet", "peer-hs-tasnet", "htdemucs-small")
+
+
+def add_flags(parser: argparse.ArgumentParser, models: Sequence[str], out: str) -> None:
+    """Flags of training side by side."""
+    parser.add_argument("config", type=Path, help="training configuration; its model and length do not count")
+    parser.add_argument(
+        "--data", action="append", required=True, metavar="FOLDER[=SHARE]", help="as for streamsep train"
+    )
+    parser.add_argument("--models", nargs="+", default=models, help="presets (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path(out), help="folder of the runs (default %(default)s)")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=float, help="training time of each model")
+    budget.add_argument("--steps", type=int, help="steps of each model")
+
+
+def train_all(args: argparse.Namespace, rest: Sequence[str]) -> dict[str, Path]:
+    """Train what has not come to its end; the last averaged weights of each model.
+
+    Args:
+        args: of `add_flags`.
+        rest: further flags of `streamsep train`.
+
+    Raises:
+        StreamsepError: no such preset, or a training that failed.
+    """
+    config = load_yaml(TrainConfig, args.config)
+    for name in args.models:
+        preset_info(name)
+    for name in tqdm(args.models, desc="models", unit="model"):
+        _train(replace(config, model=name), args, rest)
+    return {name: args.out / name / "last.safetensors" for name in args.models}
+
+
+def _train(config: TrainConfig, args: argparse.Namespace, rest: Sequence[str]) -> None:
+    hours = None if args.minutes is None else args.minutes / 60
+    config = replace(config, loop=replace(config.loop, hours=hours, steps=args.steps))
+    path = args.out / f"{config.model}.yaml"
+    text = yaml.safe_dump(to_dict(config), sort_keys=False)
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise StreamsepError(f"{path} is of another configuration or budget; choose another --out")
+    with staged([path], "choose another --out") as (temporary,):
+        temporary.write_text(text, encoding="utf-8")
+    folder = args.out / config.model
+    command = [sys.executable, "-m", "streamsep", "train", str(path), "--out", str(folder), "--resume"]
+    command += ["--cache", str(args.out / "cache"), *(f"--data={root}" for root in args.data), *rest]
+    if subprocess.run(command, check=False).returncode:
+        raise StreamsepError(f"the training of {config.model} failed; the same command goes on where it stopped")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train; then name the weights as systems of a comparison."""
+    parser = argparse.ArgumentParser(
+        prog="train_side_by_side", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )  # fmt: skip
+    add_flags(parser, MODELS, "runs/side-by-side")
+    try:
+        weights = train_all(*parser.parse_known_args(argv))
+    except StreamsepError as error:
+        print(f"train_side_by_side: error: {error}", file=sys.stderr)
+        return 1
+    print(" ".join(f"-s {name}={path}" for name, path in weights.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
