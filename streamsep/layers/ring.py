@@ -59,7 +59,9 @@ def advance(clock: Clock, frames: int) -> tuple[Tick, Clock]:
 
 
 def write(ring: Tensor, tick: Tick, keys: Tensor, values: Tensor) -> None:
-    """Put the new frames `[B, heads, n, tokens, dim]` into their slots of a ring, in place; autocast has them in another type.
+    """Put the new frames `[B, heads, n, tokens, dim]` into their slots of a ring, in place.
+
+    Autocast has them in another type.
 
     Args:
         ring: keys, already rotated, and values, `[B, 2, heads, capacity, tokens, dim]`.
