@@ -5,6 +5,7 @@
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between those marks is typed by hand.
 `--check` changes nothing and fails if a table is not what its results say. The results come from:
 
+    python -m tools.latency_quality (docs/latency.md)
     python -m benchmarks.quality --real DIR/lithium DIR/mdn_funk --rendered DIR --json benchmarks/results/quality.json
     streamsep stream examples/lithium/mix.ogg --stems examples/lithium --json benchmarks/results/live.json
     the same with --realtime --json benchmarks/results/realtime.json
@@ -37,7 +38,7 @@ from streamsep.engine.timing import budget, queue_blocks
 ROOT = RESULTS.parent.parent
 UNMEASURED = "not measured: no CUDA device"
 CARDS = sorted((ROOT / "streamsep" / "weights").glob("*.md"))
-PAGES = (*(ROOT / name for name in ("README.md", "benchmarks/README.md", "docs/quality.md")), *CARDS)
+PAGES = (*(ROOT / name for name in ("README.md", "benchmarks/README.md", "docs/quality.md", "docs/latency.md")), *CARDS)
 
 
 def live(result: dict[str, Any]) -> str:
@@ -200,6 +201,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "quality": ("quality", quality_tables.by_group),
     "quality by song": ("quality", quality_tables.by_song),
     "leakage": ("quality", quality_tables.leakage),
+    "latency": ("latency", quality_tables.latency),
     **{f"quality of {card.stem}": ("quality", partial(quality_tables.card, system=card.stem)) for card in CARDS},
     "live": ("live", live),
     "realtime": ("realtime", realtime),
@@ -217,9 +219,9 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
 
 
 def read(source: str) -> dict[str, Any]:
-    """A result file; nothing of one that only a GPU can give."""
+    """A result file; nothing of one that only a GPU can give, or hours."""
     path = RESULTS / f"{source}.json"
-    if source in ("gpu", "streams") and not path.exists():
+    if source in ("gpu", "streams", "latency") and not path.exists():
         return {}
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
