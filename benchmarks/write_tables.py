@@ -16,8 +16,9 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
     python benchmarks/streams.py    (on a machine with a GPU, and with --device cpu on one without)
     python -m benchmarks.offline --json benchmarks/results/offline.json
     python benchmarks/soak.py --compare 60 --json benchmarks/results/soak.json
+    python -m benchmarks.songs SETS... --json benchmarks/results/songs.json
 
-`make bench` runs all of them but the first and the last, as far as the machine allows.
+`make bench` runs all of them but quality, soak and songs, as far as the machine allows.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from streamsep.engine.timing import budget, queue_blocks
 
 ROOT = RESULTS.parent.parent
 CARDS = sorted((ROOT / "streamsep" / "weights").glob("*.md"))
-PAGES = (*(ROOT / name for name in ("README.md", "benchmarks/README.md", "docs/quality.md")), *CARDS)
+PAGES = (*(ROOT / name for name in ("README.md", "benchmarks/README.md", "docs/quality.md", "docs/songs.md")), *CARDS)
 
 
 def live(result: dict[str, Any]) -> str:
@@ -159,6 +160,25 @@ def growth(result: dict[str, Any]) -> str:
     return table(["grows", "to", "hop", "p50 ms", "p99.9 ms", "RTF", "ratio", "fits a core"], rows) + "\n\n" + words
 
 
+def songs(result: dict[str, Any]) -> str:
+    """A row a set and stem: the median song, and in brackets what eight songs of ten lie between."""
+
+    def span(values: dict[str, float], form: str) -> str:
+        low, middle, high = (format(values[key], form) for key in ("p10", "p50", "p90"))
+        return f"{middle} ({low} to {high})"
+
+    rows = [
+        [
+            name, stem, str(m["songs"]), span(m["level_db"], ".1f"), span(m["centroid_hz"], ".0f"),
+            span(m["sounding"], ".2f"), span(m["width_db"], ".0f"),
+        ]
+        for name, stems in result["sets"].items()
+        for stem, m in stems.items()
+    ]  # fmt: skip
+    heads = ["set", "stem", "songs", "RMS beside the mix, dB", "spectral centroid, Hz", "share that sounds"]
+    return table([*heads, "side beside middle, dB"], rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "quality": ("quality", quality_tables.by_group),
     "quality by song": ("quality", quality_tables.by_song),
@@ -178,6 +198,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "streams": ("streams", streams),
     "offline": ("offline", offline),
     "offline-line": ("offline", offline_line),
+    "songs": ("songs", songs),
 }
 
 

@@ -126,13 +126,13 @@ class StaticExecutor:
         with self._on_stream():
             step = StaticStep(self._network, self._state, active, (self.batch, frames), self.options)
             step.rehearse(3 if self._cuda else 0)
-        here = [torch.zeros(there.shape, pin_memory=self._cuda) for there in (step.mix, step.sources)]
+        mix, sources = (torch.zeros(there.shape, pin_memory=self._cuda) for there in (step.mix, step.sources))
         if not self.graphs:
-            return _Chunk(step, *here, step.run)
+            return _Chunk(step, mix, sources, step.run)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             step.run()
-        return _Chunk(step, *here, graph.replay)
+        return _Chunk(step, mix, sources, graph.replay)
 
 
 @dataclass(frozen=True)
