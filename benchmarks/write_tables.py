@@ -19,7 +19,7 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
     python benchmarks/soak.py --compare 60 --json benchmarks/results/soak.json
     python -m benchmarks.songs SETS... --json benchmarks/results/songs.json
 
-`make bench` runs all of them but the first and the last, as far as the machine allows.
+`make bench` runs all of them but quality, soak and songs, as far as the machine allows.
 """
 
 from __future__ import annotations
