@@ -68,9 +68,10 @@ $(BIN)/python:
 ffmpeg:
 	@command -v ffmpeg >/dev/null || $(call system,ffmpeg) || echo "continuing without ffmpeg"
 
-# Virtual sound devices for the tests of real ones, which skip themselves without.
+# Virtual sound devices for the tests of real ones, and the library that plays soundfonts; tests skip themselves without.
 audio:
-	@{ command -v jackd && ls /usr/lib/*/libportaudio.so.2; } >/dev/null 2>&1 || $(call system,libportaudio2 jackd2) \
+	@{ command -v jackd && ls /usr/lib/*/libportaudio.so.2 /usr/lib/*/libfluidsynth.so.3; } >/dev/null 2>&1 \
+	  || $(call system,libportaudio2 jackd2 libfluidsynth3) \
 	  || echo "continuing without audio devices"
 
 # The comparison's page is looked at in a real browser.

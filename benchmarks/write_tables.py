@@ -16,6 +16,7 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
     python benchmarks/gpu.py        (on a machine with a GPU)
     python benchmarks/streams.py    (on a machine with a GPU, and with --device cpu on one without)
     python benchmarks/soak.py --compare 60 --json benchmarks/results/soak.json
+    python -m benchmarks.songs SETS... --json benchmarks/results/songs.json
 
 `make bench` runs all of them but the first and the last, as far as the machine allows.
 """
@@ -38,7 +39,8 @@ from streamsep.engine.timing import budget, queue_blocks
 ROOT = RESULTS.parent.parent
 UNMEASURED = "not measured: no CUDA device"
 CARDS = sorted((ROOT / "streamsep" / "weights").glob("*.md"))
-PAGES = (*(ROOT / name for name in ("README.md", "benchmarks/README.md", "docs/quality.md", "docs/latency.md")), *CARDS)
+DOCS = tuple(f"docs/{name}.md" for name in ("latency", "quality", "songs"))
+PAGES = (*(ROOT / name for name in ("README.md", "benchmarks/README.md", *DOCS)), *CARDS)
 
 
 def live(result: dict[str, Any]) -> str:
@@ -197,6 +199,25 @@ def _streams(found: dict[str, Any]) -> str:
     return words + "\n\n" + table(heads, rows)
 
 
+def songs(result: dict[str, Any]) -> str:
+    """A row a set and stem: the median song, and in brackets what eight songs of ten lie between."""
+
+    def span(values: dict[str, float], form: str) -> str:
+        low, middle, high = (format(values[key], form) for key in ("p10", "p50", "p90"))
+        return f"{middle} ({low} to {high})"
+
+    rows = [
+        [
+            name, stem, str(m["songs"]), span(m["level_db"], ".1f"), span(m["centroid_hz"], ".0f"),
+            span(m["sounding"], ".2f"), span(m["width_db"], ".0f"),
+        ]
+        for name, stems in result["sets"].items()
+        for stem, m in stems.items()
+    ]  # fmt: skip
+    heads = ["set", "stem", "songs", "RMS beside the mix, dB", "spectral centroid, Hz", "share that sounds"]
+    return table([*heads, "side beside middle, dB"], rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "quality": ("quality", quality_tables.by_group),
     "quality by song": ("quality", quality_tables.by_song),
@@ -215,6 +236,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "sliding": ("sliding", sliding),
     "gpu": ("gpu", gpu),
     "streams": ("streams", streams),
+    "songs": ("songs", songs),
 }
 
 

@@ -80,15 +80,17 @@ class Alone:
         return part
 
 
-KINDS = ["open", "close", "feed", "feed", "feed", "read", "reset", "tick", "tick"]
-ACTIONS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 30)), max_size=60)
+KINDS = [*["feed"] * 12, *["tick"] * 8, *["read"] * 6, *["open"] * 3, "close", "reset", "reset"]
 
 
-def play(separator: Any, kind: str, actions: list[tuple[str, int]], tolerance: float = 0.0) -> None:
-    """Carry out the actions on a pool of three rows, and on sessions of their own; every block read must agree."""
+def play(separator: Any, kind: str, seed: int, tolerance: float = 0.0) -> None:
+    """Carry out many actions on a pool of three rows, and on sessions of their own; every block read must agree.
+
+    Many: a stream must join where another has left, with something still in its row, and rest while others play.
+    """
     pool, seats = make_pool(separator, 3, kind), list[tuple[Seat, Alone]]()
-    generator = np.random.default_rng(0)
-    for what, number in actions:
+    generator = np.random.default_rng(seed)
+    for what, number in zip(generator.choice(KINDS, 150), generator.integers(0, 30, 150), strict=True):
         if what == "open" and len(seats) < 3:
             seats.append((pool.open(), Alone(separator)))
         if what == "tick":
@@ -117,18 +119,16 @@ def play(separator: Any, kind: str, actions: list[tuple[str, int]], tolerance: f
 
 @pytest.mark.parametrize("kind", ["eager", "static"])
 @pytest.mark.parametrize("separator", [DelaySplit(HOP, 11), InPlace(HOP, 11)], ids=lambda s: type(s).__name__)
-@settings(deadline=None, max_examples=40)
-@given(actions=ACTIONS)
-def test_seats_are_sessions_bit_for_bit(separator: Any, kind: str, actions: list[tuple[str, int]]) -> None:
-    play(separator, kind, actions)
+@settings(deadline=None, max_examples=8)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_seats_are_sessions_bit_for_bit(separator: Any, kind: str, seed: int) -> None:
+    play(separator, kind, seed)
 
 
 @pytest.mark.parametrize("kind", ["eager", "static"])
-@settings(deadline=None, max_examples=5)
-@given(actions=ACTIONS)
-def test_seats_of_the_causal_model_are_sessions(kind: str, actions: list[tuple[str, int]]) -> None:
+def test_seats_of_the_causal_model_are_sessions(kind: str) -> None:
     """To rounding: a product of three rows need not add up in the order of one."""
-    play(tiny(lookahead=1), kind, [("open", 0), ("open", 0), *actions], 1e-6)
+    play(tiny(lookahead=1), kind, 0, 1e-6)
 
 
 def separate(pool: StreamPool, mix: Audio, disturb: Any = lambda i: None) -> Audio:

@@ -9,7 +9,8 @@ import torch
 from streamsep.config import from_dict
 from streamsep.errors import StreamsepError
 from streamsep.training.augment import crop_start, pan, read_at_speed
-from streamsep.training.batches import BatchConfig, BatchMaker, known_apart
+from streamsep.training.batch_effects import BatchEffects, EffectsConfig
+from streamsep.training.batches import BatchConfig, BatchMaker, known_apart, varied
 from streamsep.training.clips import BLOCK, Clip
 from streamsep.training.data import STEMS, Library, Song
 
@@ -37,7 +38,8 @@ def make_library(joined: bool = False) -> Library:
 def test_a_batch_depends_on_seed_and_step_alone() -> None:
     first, second = BatchMaker(make_library(), CONFIG, STEMS, HOP), BatchMaker(make_library(), CONFIG, STEMS, HOP)
     second(4)
-    assert all(torch.equal(a, b) for a, b in zip(first(5), second(5), strict=True))
+    for a, b in zip(first(5), second(5), strict=True):
+        assert a is not None and b is not None and torch.equal(a, b)
     assert not torch.equal(first(5).mix, first(6).mix)
     other = BatchMaker(make_library(), replace(CONFIG, seed=4), STEMS, HOP)
     assert not torch.equal(first(5).mix, other(5).mix)
@@ -145,3 +147,32 @@ def test_pan_keeps_the_power() -> None:
     for position in (-1.0, -0.3, 0.0, 0.8):
         assert np.square(pan(stem, position)).sum() == pytest.approx(16, rel=1e-5)
     assert pan(stem, -1.0)[1].max() < 1e-6
+
+
+def test_two_processes_draw_the_rows_of_one_with_twice_the_batch() -> None:
+    whole = BatchMaker(make_library(), replace(CONFIG, size=4), STEMS, HOP)(7)
+    parts = [BatchMaker(make_library(), replace(CONFIG, size=2), STEMS, HOP, rank=rank)(7) for rank in (0, 1)]
+    assert torch.equal(torch.cat([part.mix for part in parts]), whole.mix)
+    assert torch.equal(torch.cat([part.known for part in parts]), whole.known)
+
+
+def test_effects_are_those_of_the_rows_whichever_process_has_them() -> None:
+    effects = BatchEffects(EffectsConfig(), STEMS)
+    makers = [BatchMaker(make_library(), replace(CONFIG, size=2), STEMS, HOP, rank=rank) for rank in (0, 1)]
+    maker = BatchMaker(make_library(), replace(CONFIG, size=4), STEMS, HOP)
+    whole = varied(maker(7), effects, 7, maker.rows)
+    parts = [varied(part(7), effects, 7, part.rows) for part in makers]
+    assert torch.equal(torch.cat([part.sources for part in parts]), whole.sources)
+    torch.testing.assert_close(whole.mix, whole.sources.sum(1))
+    assert not torch.equal(varied(maker(7), effects, 8, maker.rows).mix, whole.mix)
+
+
+def test_shifted_stems_of_a_song_are_out_of_time() -> None:
+    """All stems of the song are one noise: unshifted they are alike but for their gain."""
+    song = Song("one", {stem: make_clip(0) for stem in STEMS})
+    library = Library(songs=(song,), extra={}, validation=())
+    for shift, alike in ((0.0, True), (0.5, False)):
+        config = replace(CONFIG, remix=0.0, silence=0.0, respeed=0.0, shift=shift, size=2, extra={})
+        drums, bass = BatchMaker(library, config, STEMS, HOP)(0).sources[:, :2].flatten(2).unbind(1)
+        cosine = (drums * bass).sum(-1) / (drums.norm(dim=-1) * bass.norm(dim=-1))
+        assert bool((cosine.abs() > 0.99).all()) is alike

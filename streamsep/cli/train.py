@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded audio (default %(default)s)")
     parser.add_argument("--threads", type=positive_int, help="CPU threads of the model (default: PyTorch's choice)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default %(default)s)")
+    parser.add_argument("--steps", type=positive_int, help="end of the schedule in steps, whatever the file says")
     parser.add_argument("--max-minutes", type=positive_float, help="stop, resumably, after so many minutes")
     parser.add_argument("--teacher", help="model whose answers the loss term `teacher` asks for (name or path)")
     start = parser.add_mutually_exclusive_group()
@@ -57,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
 
     path = _config_path(args)
     config = load_yaml(TrainConfig, path)
+    if args.steps:
+        config = replace(config, loop=replace(config.loop, hours=None, steps=args.steps))
     if args.threads:
         torch.set_num_threads(args.threads)
     with open_world(pick_device(args.device)) as world:

@@ -89,7 +89,7 @@ class StreamPool:
         """Step all rows that have a whole hop; returns how many did."""
         with self._stepping:
             with self._changed:
-                renew, reset = sorted(self._renew), sorted(self._reset - self._renew)
+                renew, reset = sorted(self._renew), sorted(self._reset)
                 self._renew.clear()
                 self._reset.clear()
                 ready = self._rings.ready() & np.array([seat is not None for seat in self._seats])

@@ -61,11 +61,13 @@ def advance(clock: Clock, frames: int) -> tuple[Tick, Clock]:
 def write(ring: Tensor, tick: Tick, keys: Tensor, values: Tensor) -> None:
     """Put the new frames `[B, heads, n, tokens, dim]` into their slots of a ring, in place.
 
+    Autocast has them in another type.
+
     Args:
         ring: keys, already rotated, and values, `[B, 2, heads, capacity, tokens, dim]`.
     """
     for kind, new in enumerate((keys, values)):
-        ring[tick.rows, kind, :, tick.slots] = new.transpose(1, 2)
+        ring[tick.rows, kind, :, tick.slots] = new.transpose(1, 2).to(ring.dtype)
 
 
 def band(queries: Tensor, keys: Tensor, context: int, lookahead: int) -> Tensor:

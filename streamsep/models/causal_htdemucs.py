@@ -237,6 +237,7 @@ class CausalHTDemucs(nn.Module):
         """Each stem's spectrum by its mask; the Nyquist bin takes the mask of its neighbour."""
         full = torch.cat([mask, mask[:, :, -1:]], 2).unflatten(1, (len(self.sources), spectrum.shape[1], -1))
         if self.config.complex_mask:
+            full = full.float()  # there are no complex numbers of bfloat16 parts
             return torch.complex(full[:, :, :, 0], full[:, :, :, 1]) * spectrum[:, None]
         # Real by real: a complex product would promote the mask and cost three times as much.
         return torch.view_as_complex(full[:, :, :, 0, ..., None] * torch.view_as_real(spectrum)[:, None])

@@ -85,6 +85,13 @@ class Batch(NamedTuple):
         return Batch(mix, sources, known, None if self.band is None else self.band.to(device, non_blocking=True))
 
 
+def varied(batch: Batch, effects: Callable[[Tensor, int], Tensor], step: int, rows: range) -> Batch:
+    """The batch with effects on its stems, drawn row by row: as the rows of the whole, whichever process has them."""
+    changed = [effects(stems[None], (step << 20) + row) for stems, row in zip(batch.sources, rows, strict=True)]
+    sources = torch.cat(changed)
+    return batch._replace(mix=sources.sum(1), sources=sources)
+
+
 class Crop(NamedTuple):
     """A stem of one mixture `[2, T]`, and the frequency in Hz above which it tells nothing."""
 

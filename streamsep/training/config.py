@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from streamsep.training.batch_effects import EffectsConfig
 from streamsep.training.batches import BatchConfig
 from streamsep.training.data import DataConfig
 from streamsep.training.losses import LossConfig
@@ -43,6 +44,7 @@ class LoopConfig:
         steps: instead of `hours`: the end in steps.
         validate_minutes: minutes between validations.
         save_minutes: minutes between saved states.
+        part_megabytes: largest file of the state, which is then kept in parts; null for one file of any size.
         excerpts: excerpts of each validation song.
         excerpt_seconds: length of each.
         bf16: run the model under bfloat16 autocast (its spectrograms and the loss stay in float32).
@@ -54,6 +56,7 @@ class LoopConfig:
     steps: int | None = None
     validate_minutes: float = 10.0
     save_minutes: float = 5.0
+    part_megabytes: float | None = None
     excerpts: int = 4
     excerpt_seconds: float = 8.0
     bf16: bool = False
@@ -63,16 +66,19 @@ class LoopConfig:
     def __post_init__(self) -> None:
         if (self.hours is None) == (self.steps is None):
             raise ValueError("set either hours or steps, and the other to null")
+        if self.part_megabytes is not None and not self.part_megabytes >= 0.01:
+            raise ValueError("part_megabytes must be at least 0.01, or null")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything about a run but where the files are."""
+    """Everything about a run but where the files are; `effects` are those on whole batches, null for none."""
 
     model: str
     data: DataConfig = field(default_factory=DataConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    effects: EffectsConfig | None = None
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     licence: str = "MIT"

@@ -11,7 +11,11 @@ from streamsep.errors import StreamsepError
 from streamsep.training.clips import SUFFIXES
 
 STEMS = ("drums", "bass", "other", "vocals")
-_REST_OF = {"instrumental": "vocals", "accompaniment": "vocals", **{f"no_{stem}": stem for stem in STEMS}}
+_REST_OF = {
+    "instrumental": "vocals",
+    "accompaniment": "vocals",
+    **{f"{no}_{stem}": stem for stem in STEMS for no in ("no", "minus")},
+}
 
 
 class SongFiles(NamedTuple):
@@ -62,7 +66,7 @@ def song_files(folder: Path) -> SongFiles:
     for name, stem in _REST_OF.items():
         rest = _sound(folder, name)
         if rest and set(stems) <= {stem}:
-            others = tuple(sorted(set(STEMS) - {stem}, key=lambda other: other == "other"))
+            others = tuple(sorted((s for s in STEMS if s != stem), key=lambda s: s == "other"))
             return SongFiles({**stems, others[-1]: [rest]}, others)
     return SongFiles(stems)
 

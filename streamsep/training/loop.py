@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from streamsep.config import to_dict
-from streamsep.training.batches import Batch, BatchMaker
+from streamsep.training.batch_effects import BatchEffects
+from streamsep.training.batches import Batch, BatchMaker, varied
 from streamsep.training.clips import RATE
 from streamsep.training.config import TrainConfig
 from streamsep.training.data import Library
@@ -94,6 +95,7 @@ class Trainer:
         objective = Objective(self.model, config.loss, bf16=config.loop.bf16, teacher=teacher)
         self.objective = world.wrap(objective)
         self.batches = BatchMaker(library, config.batch, model.sources, objective.hop, rank=world.rank)  # type: ignore[arg-type]
+        self.effects = None if config.effects is None else BatchEffects(config.effects, self.batches.sources)
         self.optimiser = adamw(self.model, config.optimiser)
         self.average = Average(self.model, config.optimiser.ema)
         self.progress = Progress()
@@ -176,7 +178,10 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         torch.manual_seed(_seed(self.config.batch.seed, progress.step, self.world.rank))
-        loss, parts = self.objective(batch.to(self.world.device))
+        batch = batch.to(self.world.device)
+        if self.effects is not None:
+            batch = varied(batch, self.effects, progress.step, self.batches.rows)
+        loss, parts = self.objective(batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
@@ -216,7 +221,10 @@ class Trainer:
     def save(self) -> None:
         """Write the state and the last averaged weights."""
         if self.world.first:
-            save_state(self.out / "state.pt", self.model, self.average, self.optimiser, self.progress)
+            size = self.config.loop.part_megabytes
+            save_state(
+                self.out / "state.pt", self.model, self.average, self.optimiser, self.progress, part_megabytes=size
+            )
             self._export_to("last")
 
     def _export_to(self, name: str) -> None:

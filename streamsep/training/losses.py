@@ -162,11 +162,12 @@ def _energy(asked: Asked, config: LossConfig) -> Tensor:
 def _si_sdr(asked: Asked, config: LossConfig) -> Tensor:
     """ln of the error's energy over that of the estimate's part along the truth, both with a floor under the truth."""
     estimate, truth = asked.estimate.flatten(2), asked.truth.flatten(2)
-    energy, floor = truth.square().mean(-1), _power(config.floor_db)
-    along = (estimate * truth).mean(-1) / energy.clamp_min(floor)
+    sounding, floor = truth.square().mean(-1), _power(config.floor_db)
+    energy = sounding.clamp_min(floor)
+    along = (estimate * truth).mean(-1) / energy
     error = (estimate - along[..., None] * truth).square().mean(-1)
-    ratio = torch.log((error + floor * energy) / (along.square() * energy + floor * energy).clamp_min(1e-12))
-    return asked.mean(torch.where(energy > floor, ratio, 0.0)[..., None])
+    ratio = torch.log((error + floor * energy) / ((along.square() + floor) * energy))
+    return asked.mean((ratio * (sounding > floor))[..., None])
 
 
 def _rests(asked: Asked, config: LossConfig) -> Tensor:

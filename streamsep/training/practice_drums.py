@@ -98,7 +98,7 @@ def play_groove(groove: Groove, kit: DrumKit, seconds: float, rng: Generator) ->
     out = np.zeros((2, frames + 6 * RATE), np.float32)
     strokes = sorted(_strokes(groove, seconds, rng))
     for index, stroke in enumerate(strokes):
-        piece = _at_hand(stroke.piece, kit)
+        piece = at_hand(stroke.piece, kit)
         if piece is None:
             continue
         sound = kit.hit(piece, stroke.velocity, rng)
@@ -152,7 +152,8 @@ def _fill(steps: int, rng: Generator) -> dict[int, tuple[str, float]]:
     return {first + i: (drums[i], 0.55 + 0.4 * i / count) for i in range(count) if played[i] or i == 0}
 
 
-def _at_hand(piece: str, kit: DrumKit) -> str | None:
+def at_hand(piece: str, kit: DrumKit) -> str | None:
+    """The piece of a kit that is struck for `piece`, or None."""
     return next((name for name in (piece, *_INSTEAD.get(piece, ())) if name in kit.layers), None)
 
 

@@ -1,8 +1,10 @@
-"""The resumable state of a run: one file, replaced in one move, read without running code."""
+"""The resumable state of a run: replaced in one move, read without running code; one file, or parts of limited size."""
 
 from __future__ import annotations
 
-import os
+import hashlib
+import io
+import json
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,10 @@ import torch
 from torch import nn
 
 from streamsep.errors import StreamsepError
+from streamsep.files import staged
 from streamsep.training.optimiser import Average
+
+_CURE = "choose another --out"
 
 
 @dataclass
@@ -26,9 +31,20 @@ class Progress:
 
 
 def save_state(
-    path: Path, model: nn.Module, average: Average, optimiser: torch.optim.Optimizer, progress: Progress
+    path: Path,
+    model: nn.Module,
+    average: Average,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    *,
+    part_megabytes: float | None = None,
 ) -> None:
-    """Write all that the next step depends on."""
+    """Write all that the next step depends on.
+
+    Args:
+        path: of the state. In parts, the file of this name is a list of those beside it, and is written last.
+        part_megabytes: largest size of a file (10^6 bytes); one file if None.
+    """
     state = {
         "model": model.state_dict(),
         "average": average.model.state_dict(),
@@ -36,9 +52,13 @@ def save_state(
         "optimiser": optimiser.state_dict(),
         "progress": vars(progress),
     }
-    partial = path.with_name(path.name + ".part")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    if part_megabytes is None:
+        with staged([path], _CURE) as (temporary,):
+            torch.save(state, temporary)
+    else:
+        memory = io.BytesIO()
+        torch.save(state, memory)
+        _write_parts(path, memory.getvalue(), int(part_megabytes * 1e6), progress.step)
 
 
 def load_state(path: Path, model: nn.Module, average: Average, optimiser: torch.optim.Optimizer) -> Progress:
@@ -48,7 +68,7 @@ def load_state(path: Path, model: nn.Module, average: Average, optimiser: torch.
         StreamsepError: the file is damaged or belongs to another model.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(io.BytesIO(_read(path)), map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         average.model.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
@@ -57,3 +77,38 @@ def load_state(path: Path, model: nn.Module, average: Average, optimiser: torch.
         raise StreamsepError(f"cannot resume from {path} ({reason}); start anew with --restart") from None
     average.updates = state["updates"]
     return Progress(**state["progress"])
+
+
+def remove_state(path: Path) -> None:
+    """Take a state and its parts away."""
+    for file in [path, *_parts(path)]:
+        file.unlink(missing_ok=True)
+
+
+def _write_parts(path: Path, data: bytes, size: int, step: int) -> None:
+    """New parts beside the old ones, then the list, then the old parts go: there is a whole state at any moment."""
+    old = _parts(path)
+    files = [path.with_name(f"{path.stem}-{step}-{i}.part{path.suffix}") for i in range(-(-len(data) // size))]
+    with staged(files, _CURE) as temporaries:
+        for i, file in enumerate(temporaries):
+            file.write_bytes(data[i * size : (i + 1) * size])
+    contents = {"parts": [file.name for file in files], "sha256": hashlib.sha256(data).hexdigest()}
+    with staged([path], _CURE) as (temporary,):
+        temporary.write_text(json.dumps(contents, indent=1) + "\n")
+    for file in set(old) - set(files):
+        file.unlink()
+
+
+def _parts(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.stem}-*-*.part{path.suffix}"))
+
+
+def _read(path: Path) -> bytes:
+    data = path.read_bytes()
+    if not data.startswith(b"{"):
+        return data
+    contents = json.loads(data)
+    data = b"".join((path.parent / Path(name).name).read_bytes() for name in contents["parts"])
+    if hashlib.sha256(data).hexdigest() != contents["sha256"]:
+        raise ValueError("its parts are not from the same save")
+    return data

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamsep.errors import StreamsepError
+from streamsep.training.state import remove_state
 
 
 @contextmanager
@@ -37,5 +38,6 @@ def check_fresh(out: Path, resume: bool, restart: bool) -> None:
         return
     if not restart:
         raise StreamsepError(f"{out} already holds a run; go on with --resume or start anew with --restart")
-    for name in ("state.pt", "log.csv", "validation.csv"):
+    remove_state(state)
+    for name in ("log.csv", "validation.csv"):
         (out / name).unlink(missing_ok=True)

@@ -1,0 +1,114 @@
+"""Random effects on whole batches of stems, on any device: tone, gain, polarity, sides, silent stems, single views.
+
+All is drawn on the CPU from (seed, step), so that a batch is the same on every device and after every resumption. The
+mixture is the sum of the stems afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+RATE = 44100
+_LOWEST, _HIGHEST = 40.0, 16000.0  # Hz, between which the equaliser's knobs lie
+_PAD = 4096  # samples of silence that take up what the equaliser smears beyond the end
+
+
+@dataclass(frozen=True)
+class EffectsConfig:
+    """What befalls a batch; probabilities in 0..1 for each stem, or for each mixture where it says so.
+
+    Attributes:
+        tone: probability of an equaliser.
+        tone_gain: dB, root mean square of its two shelves' and two bells' gains.
+        polarity: probability that a stem is inverted.
+        swap: probability that a stem's left and right are exchanged.
+        gain: dB by which a stem is moved, drawn evenly between the two.
+        silence: probability that a stem falls silent.
+        instrumental: probability that a mixture loses its vocals.
+        vocals_only: probability that a mixture is its vocals alone.
+        seed: of all draws.
+    """
+
+    tone: float = 0.5
+    tone_gain: float = 4.0
+    polarity: float = 0.5
+    swap: float = 0.5
+    gain: tuple[float, float] = (-4.0, 4.0)
+    silence: float = 0.05
+    instrumental: float = 0.05
+    vocals_only: float = 0.02
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = ("tone", "polarity", "swap", "silence", "instrumental", "vocals_only")
+        wrong = [name for name in names if not 0 <= getattr(self, name) <= 1]
+        if wrong or self.instrumental + self.vocals_only > 1:
+            raise ValueError(f"{wrong[0] if wrong else 'instrumental + vocals_only'} must lie between 0 and 1")
+        if self.gain[0] > self.gain[1] or self.tone_gain < 0:
+            raise ValueError("gain must rise, and tone_gain must not be negative")
+
+
+class BatchEffects:
+    """Draws and applies the effects of batch number `step`."""
+
+    def __init__(self, config: EffectsConfig, sources: Sequence[str]) -> None:
+        self.config, self.sources = config, tuple(sources)
+
+    def __call__(self, stems: Tensor, step: int) -> Tensor:
+        """Stems `[B, S, 2, T]` at 44.1 kHz, changed; the given ones stay as they are."""
+        config, shape = self.config, tuple(stems.shape[:2])
+        draw = torch.Generator().manual_seed(hash((config.seed, step)) % (1 << 63))
+        toned = torch.rand(shape, generator=draw) < config.tone
+        curves = draw_curves(shape, stems.shape[-1] + _PAD, config.tone_gain, draw)
+        swapped = torch.rand(shape, generator=draw) < config.swap
+        factors = self._gains(shape, draw) * self._kept(shape, draw)
+        out = equalise_batch(stems, torch.where(toned[..., None], curves, 0.0)) if toned.any() else stems
+        out = torch.where(swapped[..., None, None].to(stems.device), out.flip(2), out)
+        return out * factors[..., None, None].to(stems)
+
+    def _gains(self, shape: tuple[int, ...], draw: torch.Generator) -> Tensor:
+        low, high = self.config.gain
+        decibels = low + (high - low) * torch.rand(shape, generator=draw)
+        sign = torch.where(torch.rand(shape, generator=draw) < self.config.polarity, -1.0, 1.0)
+        return sign * 10 ** (decibels / 20)
+
+    def _kept(self, shape: tuple[int, ...], draw: torch.Generator) -> Tensor:
+        """1 where a stem sounds, 0 where not; a mixture never falls silent by the loss of single stems."""
+        kept = torch.rand(shape, generator=draw) >= self.config.silence
+        kept = kept | ~kept.any(1, keepdim=True)
+        view = torch.rand(shape[0], generator=draw)
+        if "vocals" in self.sources:
+            vocals = torch.tensor([name == "vocals" for name in self.sources])
+            alone = view < self.config.vocals_only
+            without = (view >= self.config.vocals_only) & (view < self.config.vocals_only + self.config.instrumental)
+            kept = torch.where(alone[:, None], vocals, torch.where(without[:, None], ~vocals, kept))
+        return kept.to(torch.float32)
+
+
+def draw_curves(shape: Sequence[int], frames: int, strength: float, draw: torch.Generator) -> Tensor:
+    """Random tone controls: dB `[*shape, frames // 2 + 1]` of a spectrum of `frames` samples at 44.1 kHz.
+
+    A low and a high shelf and two bells, each of `strength` dB in the root mean square, in octaves of frequency.
+    """
+    octaves = torch.log2(torch.fft.rfftfreq(frames, 1 / RATE).clamp(min=10.0))
+    gains = strength * torch.randn((*shape, 4, 1), generator=draw)
+    low, high = (torch.log2(torch.tensor(edge)) for edge in (_LOWEST, _HIGHEST))
+    places = low + (high - low) * torch.rand((*shape, 4, 1), generator=draw)
+    widths = 0.4 + 0.8 * torch.rand((*shape, 4, 1), generator=draw)
+    away = (octaves - places) / widths
+    shelves = gains[..., 0, :] * torch.sigmoid(-2 * away[..., 0, :]) + gains[..., 1, :] * torch.sigmoid(
+        2 * away[..., 1, :]
+    )
+    return shelves + (gains[..., 2:, :] * torch.exp(-(away[..., 2:, :] ** 2))).sum(-2)
+
+
+def equalise_batch(stems: Tensor, curves: Tensor) -> Tensor:
+    """Stems `[B, S, 2, T]` with the gains `curves` (dB, `[B, S, N // 2 + 1]`) of a spectrum of N >= T samples."""
+    size = 2 * (curves.shape[-1] - 1)
+    gains = 10 ** (curves / 20)
+    spectrum = torch.fft.rfft(stems.float(), size) * gains[:, :, None].to(stems.device)
+    return torch.fft.irfft(spectrum, size)[..., : stems.shape[-1]].to(stems.dtype)

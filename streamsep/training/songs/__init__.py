@@ -1,0 +1,1 @@
+"""Songs without end: composed or read from MIDI, played by samples and soundfonts, sung, mixed, kept on disk."""

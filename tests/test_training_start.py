@@ -1,0 +1,153 @@
+"""Where a run starts, whom it learns from, and what it can be asked to do with the state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from streamsep.errors import StreamsepError
+from streamsep.models.checkpoint import save_checkpoint
+from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
+from streamsep.models.registry import build_preset
+from streamsep.training.batches import Batch
+from streamsep.training.losses import LossConfig
+from streamsep.training.objective import Objective
+from streamsep.training.optimiser import Average, OptimiserConfig, adamw
+from streamsep.training.start import rescale, role, start_from, take_matching
+from streamsep.training.state import Progress, load_state, remove_state, save_state
+from streamsep.training.teacher import Teacher
+from tests.models import tiny
+from tests.toys import ToySeparator
+
+OFFLINE = HTDemucsConfig(channels=16, depth=2, nfft=256, bottom_channels=0, layers=1, heads=2, segment=0.1)
+SOURCES = ("drums", "bass", "other", "vocals")
+
+
+def test_convolutions_of_an_offline_model_are_taken_where_they_fit(tmp_path: Path) -> None:
+    offline, causal = HTDemucs(OFFLINE), build_preset("live-23-small")
+    save_checkpoint(offline, tmp_path / "offline.safetensors", {})
+    before = {name: value.clone() for name, value in causal.state_dict().items()}
+    told = take_matching(causal, tmp_path / "offline.safetensors")
+    after, given = causal.state_dict(), offline.state_dict()
+    pairs = {
+        "waveform.encoders.0.layers.0.conv.weight": "tencoder.0.conv.weight",
+        "waveform.encoders.1.layers.0.conv.bias": "tencoder.1.conv.bias",
+        "waveform.encoders.1.layers.0.conv.weight": "tencoder.1.conv.weight",
+    }
+    for ours, theirs in pairs.items():
+        assert torch.equal(after[ours], given[theirs]) and ours in told
+    wider = "spectrogram.encoders.1.layers.0.conv.weight"
+    assert torch.equal(after[wider], before[wider]) and wider not in told
+    kept = [name for name in after if name not in told]
+    assert all(torch.equal(after[name], before[name]) for name in kept) and len(kept) > len(after) / 2
+
+
+def test_roles() -> None:
+    assert role("tdecoder.2.conv_tr.bias") == role("waveform.decoders.2.layers.1.conv.bias")
+    assert role("encoder.0.rewrite.weight") == role("spectrogram.encoders.0.layers.4.function.0.weight")
+    assert role("waveform.encoders.0.layers.2.blocks.0.conv.conv.weight").endswith("blocks.0.conv.conv.weight")
+
+
+def test_a_checkpoint_of_nothing_that_fits_is_refused(tmp_path: Path) -> None:
+    save_checkpoint(tiny(), tmp_path / "tiny.safetensors", {})
+    with pytest.raises(StreamsepError, match="no weight"):
+        take_matching(nn.Linear(3, 3), tmp_path / "tiny.safetensors")
+    with pytest.raises(StreamsepError, match="another model"):
+        start_from(HTDemucs(OFFLINE), tmp_path / "tiny.safetensors")
+
+
+def test_rescaling_brings_weights_nearer_and_leaves_silence_silent() -> None:
+    first, last = nn.Conv1d(64, 64, 8), nn.Conv1d(64, 8, 8)
+    nn.init.normal_(first.weight, std=0.4)
+    nn.init.zeros_(last.weight)
+    rescale(nn.Sequential(first, last), 0.1)
+    assert float(first.weight.detach().std()) == pytest.approx(0.2, rel=0.03)
+    assert not last.weight.any()
+
+
+def test_a_late_teacher_in_another_order_is_brought_into_line() -> None:
+    toy = ToySeparator(hop=64, latency=96)
+    toy.forward = lambda mix: toy.step(mix, toy.init_state(mix.shape[0], 1000))[0]
+    mix = torch.randn(2, 2, 1000)
+    answer = Teacher(toy, ("vocals", "drums", "bass", "other"))(mix)
+    assert answer.shape == (2, 4, 2, 1000)
+    for index, gain in enumerate((0.125, 0.5, 0.25, 0.125)):
+        torch.testing.assert_close(answer[:, index], gain * mix)
+    with pytest.raises(StreamsepError, match="choose another"):
+        Teacher(toy, ("drums", "vocals"))
+
+
+def test_an_offline_teacher_hears_just_what_it_is_given() -> None:
+    model = HTDemucs(OFFLINE)
+    mix = torch.randn(1, 2, 12000)  # longer than its segment
+    taught = Teacher(model, SOURCES)(mix)
+    torch.testing.assert_close(taught, model.separate(mix))
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def make_batch(frames: int = 16 * 64) -> Batch:
+    sources = 0.1 * torch.randn(2, 4, 2, frames)
+    return Batch(sources.sum(1), sources, torch.eye(4).expand(2, 4, 4))
+
+
+CONFIG = LossConfig(warm=16 * 24 / 44100, ffts=(256,))
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_warm_state_gives_the_same_loss_and_no_gradient_through_the_past(bf16: bool) -> None:
+    model, batch = tiny().train(), make_batch()
+    whole, warm = (Objective(model, replace(CONFIG, warm_state=state), bf16=bf16) for state in (False, True))
+    expected, got = whole(batch)[0], warm(batch)[0]
+    assert got.item() == pytest.approx(expected.item(), rel=2e-2 if bf16 else 1e-5)
+
+    def gradient(objective: Objective) -> Tensor:
+        mix = batch.mix.clone().requires_grad_()
+        objective(batch._replace(mix=mix))[0].backward()
+        assert mix.grad is not None
+        return mix.grad
+
+    assert gradient(whole)[..., : 16 * 20].any()
+    cut = gradient(warm)
+    assert not cut[..., : 16 * 20].any() and cut[..., 16 * 30 :].any()
+    for parameter in model.parameters():
+        assert parameter.grad is not None and bool(torch.isfinite(parameter.grad).all())
+
+
+def test_the_offline_model_trains_through_the_same_objective_but_has_no_state() -> None:
+    model = HTDemucs(OFFLINE).train()
+    objective = Objective(model, replace(CONFIG, warm=0.0), bf16=True)
+    assert (objective.hop, objective.latency) == (1, 0)
+    objective(make_batch(4096))[0].backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    with pytest.raises(StreamsepError, match="no state"):
+        Objective(model, replace(CONFIG, warm_state=True))
+
+
+def test_a_state_in_parts_is_the_same_state(tmp_path: Path) -> None:
+    path, model = tmp_path / "state.pt", tiny()
+    optimiser, average = adamw(model, OptimiserConfig()), Average(model, 0.9)
+    for step in (1, 2):
+        save_state(path, model, average, optimiser, Progress(step=step), part_megabytes=0.02)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) > 2 and all(file.stat().st_size <= 20000 for file in files)
+    assert all(file.name.startswith("state-2-") for file in files if file != path)
+    other = build_like(model)
+    assert load_state(path, other, Average(other, 0.9), adamw(other, OptimiserConfig())).step == 2
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    files[0].write_bytes(files[0].read_bytes()[:-1] + b"?")
+    with pytest.raises(StreamsepError, match="not from the same save"):
+        load_state(path, other, Average(other, 0.9), adamw(other, OptimiserConfig()))
+    remove_state(path)
+    assert not list(tmp_path.iterdir())
+
+
+def build_like(model: nn.Module) -> nn.Module:
+    other = tiny()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1.0)
+    return other

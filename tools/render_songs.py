@@ -1,0 +1,125 @@
+"""Render songs to train on: `python tools/render_songs.py --out songs --count 100 --instruments ... --voice ...`.
+
+Each song becomes a folder `NNNNNN` of drums, bass, other and vocals (Ogg Vorbis) with its record, song.json; a song
+that is there is not made again, so an interrupted run goes on where it was. `streamsep train --data` reads the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from streamsep.config import config_folder
+from streamsep.errors import StreamsepError
+from streamsep.training.songs.midi_songs import midi_files
+from streamsep.training.songs.rendering import RECORD, Maker, write_song
+from streamsep.training.songs.singing import Singers
+from streamsep.training.songs.sources import open_studio, read_songs_config
+from streamsep.training.songs.voices import open_voices, read_voices
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for: plain data, so that it reaches other processes."""
+
+    config: Path
+    out: Path
+    instruments: Path | None
+    voice: Path | None
+    midi: Path | None
+    soundfont: Path
+    cache: Path
+    length: float
+    sung: bool
+
+
+_makers: dict[Order, Maker] = {}
+
+
+def open_maker(order: Order) -> Maker:
+    """All that the songs are made from, opened once a process."""
+    if order not in _makers:
+        config = read_songs_config(order.config)
+        studio = open_studio(config, order.instruments, order.soundfont)
+        singers = None
+        if order.sung:
+            voices = read_voices(config_folder("songs") / "voices.yaml")
+            names = [name for name in voices.names(test=config.test) if order.voice or name not in voices.recorded]
+            singers = Singers(open_voices(names, voices, order.voice, order.cache, quiet=True))
+        midi = midi_files(order.midi, config.midi) if order.midi else ()
+        _makers[order] = Maker(config, studio, singers, midi, order.length)
+    return _makers[order]
+
+
+def render(job: tuple[Order, int]) -> tuple[int, float, str]:
+    """Make one song; returns its number, its seconds, and what went wrong or ""."""
+    order, index = job
+    try:
+        stems, record = open_maker(order).make(index)
+        write_song(stems, record, order.out / f"{index:06d}")
+    except Exception as error:  # one song of thousands must not end a night's run; it is listed
+        return index, 0.0, f"{type(error).__name__}: {error}"
+    return index, float(record["length"]), ""
+
+
+def rendered(jobs: list[tuple[Order, int]], processes: int) -> Iterator[tuple[int, float, str]]:
+    """What `render` gives, as the songs are finished."""
+    if processes == 1:
+        yield from map(render, jobs)
+        return
+    # Spawned, so that no process shares a synthesiser with another.
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap_unordered(render, jobs)
+
+
+def main() -> int:
+    """Render what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    songs = config_folder("songs")
+    parser.add_argument(
+        "--config", type=Path, default=songs / "train.yaml", help="what may be used (default train.yaml)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder that the songs are written into")
+    parser.add_argument("--count", type=int, default=10, help="songs (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first song (default %(default)s)")
+    parser.add_argument("--length", type=float, default=45.0, help="seconds of a song, about (default %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default %(default)s)")
+    parser.add_argument("--instruments", type=Path, help="folder of sampled instruments and kits")
+    parser.add_argument("--voice", type=Path, help="folder whose folders hold solo voice recordings")
+    parser.add_argument("--midi", type=Path, help="folder of MIDI songs")
+    parser.add_argument(
+        "--soundfont", type=Path, default=Path("/usr/share/sounds"), help="a soundfont, or their folder"
+    )
+    parser.add_argument("--cache", type=Path, default=Path("runs/voices"), help="analysed voices (default %(default)s)")
+    parser.add_argument("--instrumental", action="store_true", help="no vocals")
+    args = parser.parse_args()
+    order = Order(args.config, args.out, args.instruments, args.voice, args.midi, args.soundfont, args.cache,
+    args.length,
+                  not args.instrumental)  # fmt: skip
+    wanted = range(args.seed, args.seed + args.count)
+    jobs = [(order, index) for index in wanted if not (args.out / f"{index:06d}" / RECORD).exists()]
+    try:
+        if jobs:
+            open_maker(order)  # what is missing is told once, and before any process starts
+        results = list(tqdm(rendered(jobs, args.jobs), total=len(jobs), desc="songs", unit="song"))
+    except StreamsepError as error:
+        print(f"render_songs: error: {error}", file=sys.stderr)
+        return 1
+    failed = [(index, problem) for index, _, problem in results if problem]
+    for index, problem in failed:
+        print(f"render_songs: song {index:06d} failed: {problem}", file=sys.stderr)
+    minutes = sum(seconds for _, seconds, _ in results) / 60
+    print(f"{len(jobs) - len(failed)} songs, {minutes:.1f} minutes, in {args.out}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.exit(main())
