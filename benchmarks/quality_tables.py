@@ -44,6 +44,16 @@ def by_song(result: Facts) -> str:
     return table(heads, rows)
 
 
+def latency(result: Facts) -> str:
+    """The curve of latency against quality and its figures; of no result only that."""
+    if not result:
+        return "Not measured."
+    steps, minutes = result["budget"]["steps"], result["budget"]["minutes"]
+    budget = f"{steps} steps" if minutes is None else f"{minutes:g} minutes"
+    picture = "![Mean SDR over latency](latency.png)"
+    return f"{picture}\n\n{by_group(result)} Every model was trained for {budget}."
+
+
 def leakage(result: Facts) -> str:
     """A row for each group of songs and model."""
     rows = [

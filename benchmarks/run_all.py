@@ -16,6 +16,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 SONG = ("examples/lithium/mix.ogg", "--stems", "examples/lithium")
@@ -29,11 +31,13 @@ class Part:
         command: arguments of Python.
         minutes: that it takes on two quiet cores.
         about: what is measured.
+        cuda: whether it needs a GPU.
     """
 
     command: tuple[str, ...]
     minutes: float
     about: str
+    cuda: bool = False
 
 
 def _script(name: str, *arguments: str) -> tuple[str, ...]:
@@ -41,10 +45,13 @@ def _script(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 PARTS = {
-    "steps": Part(_script("steps"), 5, "steps of the small models on one core"),
+    "steps": Part(_script("steps"), 4, "steps of the small models on one core"),
     "peers": Part(_script("peers"), 1.5, "the shipped model beside HS-TasNet"),
-    "aging": Part(_script("aging"), 5, "what a step costs as things grow"),
-    "sliding": Part(_script("sliding", "realtime"), 4, "an offline model behind a sliding window, in real time"),
+    "aging": Part(_script("aging"), 4, "what a step costs as things grow"),
+    "streams": Part(_script("streams"), 1, "how many streams one core, or a GPU, carries"),
+    "gpu": Part(_script("gpu"), 3, "one stream on a GPU, by every way to run it", cuda=True),
+    "offline": Part(_script("offline", "--minutes", "4"), 4, "offline separation beside demucs"),
+    "sliding": Part(_script("sliding", "realtime"), 3.5, "an offline model behind a sliding window, in real time"),
     "live": Part(("-m", "streamsep", "stream", *SONG), 0.5, "the example song through the live path"),
     "realtime": Part(("-m", "streamsep", "stream", *SONG, "--realtime"), 0.7, "the same in real time"),
 }
@@ -57,6 +64,9 @@ def main() -> int:
     names = parser.parse_args().parts or list(PARTS)
     if unknown := [name for name in names if name not in PARTS]:
         parser.error(f"there is no part {unknown[0]}; choose from {', '.join(PARTS)}")
+    if absent := [name for name in names if PARTS[name].cuda and not torch.cuda.is_available()]:
+        print(f"not measured, for there is no CUDA device: {', '.join(absent)}", flush=True)
+        names = [name for name in names if name not in absent]
     print(f"about {sum(PARTS[name].minutes for name in names):.0f} minutes on two quiet cores", flush=True)
     failed = [name for number, name in enumerate(names, 1) if not _run(name, f"[{number}/{len(names)}]")]
     for script in ("write_tables", "draw_steps"):

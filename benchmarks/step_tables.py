@@ -82,6 +82,12 @@ def verdicts(result: Row) -> list[str]:
     return told
 
 
+def fits(row: Row) -> str:
+    """Whether a candidate of a hop of 512 or 256 holds what is wanted of the small preset there."""
+    most = WANTED["live-23-small" if row["hop"] == 512 else "live-12-small"]
+    return "yes" if row["rtf"] <= most and row["p999_ms"] < row["hop"] / 44.1 else "no"
+
+
 def sdr(row: Row) -> str:
     """The model's SDR: on the held-out songs where that was measured, else by the record of its weights."""
     if not row["trained"]:
@@ -93,10 +99,7 @@ def sdr(row: Row) -> str:
 
 def held_out(quality: Row, model: str) -> float | None:
     """Mean SDR over the stems of the real songs that were held out; None where the model was not measured."""
-    if quality.get("model") == model:
-        stems = quality["mean"].values()
-        return sum(float(stem["sdr"]) for stem in stems) / len(stems)
-    scores = quality.get("groups", {}).get("real", {}).get("scores", {})
+    scores = quality["groups"].get("real", {}).get("scores", {})
     return float(scores[model]["mean"]["usdr"]) if model in scores else None
 
 

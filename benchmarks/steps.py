@@ -1,6 +1,6 @@
 """Steps of the streaming models on one CPU core: every executor, taking turns, each beside a loop that does nothing.
 
-    python -m benchmarks.steps [MODEL ...] [--rounds 40] [--core 1] [--json benchmarks/results/steps.json]
+    python -m benchmarks.steps [MODEL ...] [--rounds 30] [--core 1] [--json benchmarks/results/steps.json]
 
 A row is what `streamsep bench --json` prints; here the executors of a model take turns in one run, so that a busy
 machine slows them alike. Turns are long: a stream finds the caches full of its own. Memory is that of a process of its
@@ -68,7 +68,7 @@ def main() -> None:
     """Measure, print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL")
-    parser.add_argument("--rounds", type=int, default=40, help=f"turns of {BOUTS} steps (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=30, help=f"turns of {BOUTS} steps (default %(default)s)")
     parser.add_argument("--core", type=int, help="stay on this core")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     args = parser.parse_args()

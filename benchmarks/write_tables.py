@@ -5,6 +5,7 @@
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between those marks is typed by hand.
 `--check` changes nothing and fails if a table is not what its results say. The results come from:
 
+    python -m tools.latency_quality (docs/latency.md)
     python -m benchmarks.quality --real DIR/lithium DIR/mdn_funk --rendered DIR --json benchmarks/results/quality.json
     streamsep stream examples/lithium/mix.ogg --stems examples/lithium --json benchmarks/results/live.json
     the same with --realtime --json benchmarks/results/realtime.json
@@ -14,10 +15,11 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
     python -m benchmarks.sliding realtime --json benchmarks/results/sliding.json
     python benchmarks/gpu.py        (on a machine with a GPU)
     python benchmarks/streams.py    (on a machine with a GPU, and with --device cpu on one without)
+    python -m benchmarks.offline --json benchmarks/results/offline.json
     python benchmarks/soak.py --compare 60 --json benchmarks/results/soak.json
     python -m benchmarks.songs SETS... --json benchmarks/results/songs.json
 
-`make bench` runs all of them but the first and the last, as far as the machine allows.
+`make bench` runs all of them but quality, soak and songs, as far as the machine allows.
 """
 
 from __future__ import annotations
@@ -31,14 +33,16 @@ from functools import partial
 from typing import Any
 
 from benchmarks import quality_tables
+from benchmarks.gpu_tables import gpu, streams
 from benchmarks.markdown import table
-from benchmarks.step_tables import RESULTS, misses, models, steps
+from benchmarks.offline_tables import offline, offline_line
+from benchmarks.step_tables import RESULTS, fits, misses, models, steps
 from streamsep.engine.timing import budget, queue_blocks
 
 ROOT = RESULTS.parent.parent
-UNMEASURED = "not measured: no CUDA device"
 CARDS = sorted((ROOT / "streamsep" / "weights").glob("*.md"))
-PAGES = (*(ROOT / name for name in ("README.md", "benchmarks/README.md", "docs/quality.md", "docs/songs.md")), *CARDS)
+DOCS = ("README.md", "benchmarks/README.md", "docs/quality.md", "docs/songs.md", "docs/latency.md")
+PAGES = (*(ROOT / name for name in DOCS), *CARDS)
 
 
 def live(result: dict[str, Any]) -> str:
@@ -145,6 +149,7 @@ def growth(result: dict[str, Any]) -> str:
             f"{r['p999_ms']:.2f}",
             f"{r['rtf']:.2f}",
             f"{r['ratio']:.2f}",
+            fits(r) if part.startswith("width") else "",
         ]
         for part in ("age", "context", "hop", "stems", "streams", "width", "width 512")
         for r in result[part]
@@ -154,47 +159,7 @@ def growth(result: dict[str, Any]) -> str:
         f"Resident memory after {first['steps']} steps {first['rss_mb']:.1f} MB, after {last['steps']} "
         f"{last['rss_mb']:.1f} MB. One core of: {result['machine']}."
     )
-    return table(["grows", "to", "hop", "p50 ms", "p99.9 ms", "RTF", "ratio"], rows) + "\n\n" + words
-
-
-def gpu(result: dict[str, Any]) -> str:
-    """A row a model and way to run it; without a device only that."""
-    if not result.get("device"):
-        return UNMEASURED
-    heads = ["model", "way", "hop ms", "p50 ms", "p99 ms", "p99.9 ms", "kernels and copies", "difference", "late steps"]
-    rows = [
-        [
-            *(r["model"], r["way"]),
-            *(f"{r[key]:.2f}" for key in ("hop_ms", "p50_ms", "p99_ms", "p999_ms")),
-            *(str(r["operations"]), f"{r['difference']:.0e}", f"{r['late']} of {r['steps']}"),
-        ]
-        for r in result["rows"]
-    ]
-    words = f"On: {result['device']}; Python {result['python']}, torch {result['torch']}."
-    return table(heads, rows) + "\n\n" + words
-
-
-def streams(result: dict[str, Any]) -> str:
-    """For each kind of device the number of streams a model, then the curve over the batch."""
-    parts = [_streams(result["cuda"]) if "cuda" in result else f"On a GPU: {UNMEASURED}"]
-    return "\n\n".join([*parts, *([_streams(result["cpu"])] if "cpu" in result else [])])
-
-
-def _streams(found: dict[str, Any]) -> str:
-    heads = ["model", "precision", "streams", "hop ms", "p50 ms", "p99 ms", "p50 of a stream, ms", "late ticks"]
-    rows = [
-        [
-            *(r["model"], r["precision"], str(r["streams"])),
-            *(f"{r[key]:.2f}" for key in ("hop_ms", "p50_ms", "p99_ms")),
-            *(f"{r['p50_ms'] / r['streams']:.3f}", f"{r['late']} of {r['steps']}"),
-        ]
-        for r in found["rows"]
-        if "p50_ms" in r
-    ]
-    most = ", ".join(f"{count} of `{name}`" for name, count in found["most"].items())
-    place = found["device"] or f"one core of: {found['machine']}"
-    words = f"On {place}: {most} with p99 below the hop; Python {found['python']}, torch {found['torch']}."
-    return words + "\n\n" + table(heads, rows)
+    return table(["grows", "to", "hop", "p50 ms", "p99.9 ms", "RTF", "ratio", "fits a core"], rows) + "\n\n" + words
 
 
 def songs(result: dict[str, Any]) -> str:
@@ -220,6 +185,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "quality": ("quality", quality_tables.by_group),
     "quality by song": ("quality", quality_tables.by_song),
     "leakage": ("quality", quality_tables.leakage),
+    "latency": ("latency", quality_tables.latency),
     **{f"quality of {card.stem}": ("quality", partial(quality_tables.card, system=card.stem)) for card in CARDS},
     "live": ("live", live),
     "realtime": ("realtime", realtime),
@@ -234,16 +200,17 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "gpu": ("gpu", gpu),
     "streams": ("streams", streams),
     "songs": ("songs", songs),
+    "offline": ("offline", offline),
+    "offline-line": ("offline", offline_line),
 }
 
 
-def read(source: str) -> dict[str, Any]:
-    """A result file; nothing of one that only a GPU can give."""
+def body(source: str, make: Callable[[dict[str, Any]], str]) -> str:
+    """A table of a result file, or the word that there is none."""
     path = RESULTS / f"{source}.json"
-    if source in ("gpu", "streams") and not path.exists():
-        return {}
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    if path.exists():
+        return make(json.loads(path.read_text(encoding="utf-8")))
+    return make({}) if make in (gpu, streams, quality_tables.latency) else "Not measured yet."
 
 
 def fill(text: str) -> str:
@@ -251,8 +218,8 @@ def fill(text: str) -> str:
     for name, (source, make) in TABLES.items():
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if marked.search(text):
-            body = make(read(source))
-            text = marked.sub(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)  # type: ignore[misc]
+            made = body(source, make)
+            text = marked.sub(lambda found, made=made: f"{found[1]}{made}\n{found[2]}", text)  # type: ignore[misc]
     return text
 
 

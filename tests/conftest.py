@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+os.environ["STREAMSEP_MALLOC"] = "system"  # a test must not change the allocator of the next
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -178,6 +180,9 @@ def test_bags_that_do_not_fit_are_refused(models: list[dict[str, Any]], weights:
         ({"transition_power": 0.5}, "transition_power"),
         ({"shifts": -1}, "shifts"),
         ({"segment": 0}, "segment"),
+        ({"workers": 0}, "workers must be at least 1"),
+        ({"batch": 0}, "batch must be at least 1"),
+        ({"precision": "int8"}, "precision must be fp32 or bf16, not 'int8'; for int8 quantise the model"),
         ({"segment": 3.0}, "use apply_model|more than the model's segment"),
         ({"split": False}, "more than the model's segment"),
         ({"split": False, "segment": 0.1}, "must cover"),
@@ -233,3 +238,49 @@ def test_memory_does_not_grow_with_the_song(bag: bool, tmp_path: Path) -> None:
     assert torch.allclose(out[:, 1], 2 * mix, atol=1e-5)
     stems_of_a_segment = 2 * 2 * segment * 4
     assert stems_of_a_segment <= largest.bytes <= 2 * stems_of_a_segment
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, None])
+def test_segments_in_work_at_a_time_do_not_change_the_song(workers: int | None, three_threads: None) -> None:
+    mix, model = noise((1, 2, 2500)), gains(100)
+    found = apply_model(model, mix, workers=workers)
+    torch.testing.assert_close(found[:, 1], 2 * mix)
+    assert len(model.calls) == 34
+    assert torch.get_num_threads() == 3
+
+
+def test_other_threads_are_not_left_with_a_workers_share(three_threads: None) -> None:
+    apply_model(gains(100), noise((1, 2, 2500)), workers=2)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 3
+
+
+@pytest.mark.parametrize("options", [{}, {"shifts": 1, "offsets": [333]}, {"segment": 0.03}], ids=str)
+def test_segments_given_at_once_do_not_change_the_song(options: dict[str, Any], three_threads: None) -> None:
+    mix, model = noise((2, 2, 2500)), gains(100)
+    batched: list[tuple[int, ...]] = []
+    model.register_forward_pre_hook(lambda _, given: batched.append(tuple(given[0].shape)))
+    found = apply_model(model, mix, batch=4, workers=2, **options)
+    torch.testing.assert_close(found[:, 1], 2 * mix)
+    length = 30 if "segment" in options else 100
+    assert (8, 2, length) in batched and {shape[1:] for shape in batched} == {(2, length)}
+
+
+def test_windows_of_unlike_lengths_are_not_given_at_once() -> None:
+    model = HTDemucs(replace(SMALL, use_train_segment=False)).eval()
+    mix = noise((1, 2, 20_000))
+    torch.testing.assert_close(apply_model(model, mix, batch=5), apply_model(model, mix), atol=1e-5, rtol=1e-4)
+
+
+def test_a_segment_that_fails_in_a_worker_fails_the_song(three_threads: None) -> None:
+    model = gains(100)
+    with mock.patch.object(Gain, "forward", side_effect=RuntimeError("boom")), pytest.raises(RuntimeError):
+        apply_model(model, noise((1, 2, 2500)), workers=2)

@@ -78,6 +78,9 @@ def test_tables(measured: dict[str, Any]) -> None:
     card = quality_tables.card(measured, "half")
     assert card.count("| a | ") == 4 and card.count("| b | ") == 3
     assert "below -51.2 dBFS in 95 of 100" in card and "3.46 dB above" in card and "whole songs" not in card
+    curve = quality_tables.latency(measured | {"budget": {"steps": 70, "minutes": None}})
+    assert curve.startswith("![") and curve.endswith("trained for 70 steps.")
+    assert quality_tables.latency({}) == "Not measured."
     assert quality_tables.by_song(measured).count("best constant gain") == 2
 
 

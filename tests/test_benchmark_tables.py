@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import draw_steps, run_all, step_tables, write_tables
 
@@ -40,8 +41,8 @@ def row(**facts: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def held_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    scores = {"model": "live-23-small", "mean": {"drums": {"sdr": 3.0}, "bass": {"sdr": 2.0}}}
-    (tmp_path / "quality.json").write_text(json.dumps(scores))
+    scores = {"live-23-small": {"mean": {"usdr": 2.5}}}
+    (tmp_path / "quality.json").write_text(json.dumps({"groups": {"real": {"scores": scores}}}))
     monkeypatch.setattr(step_tables, "RESULTS", tmp_path)
 
 
@@ -51,12 +52,6 @@ def test_every_rtf_stands_beside_an_sdr() -> None:
     assert step_tables.sdr(row(model="mine")) == "4.18"
     assert step_tables.sdr(row(model="mine", sdr=None)) == "unknown"
     assert step_tables.sdr(row(model="live-6-small", trained=False, sdr=None)) == "untrained"
-
-
-def test_held_out_songs_by_group() -> None:
-    quality = {"groups": {"real": {"scores": {"mine": {"mean": {"usdr": 3.25}}}}, "rendered": {}}}
-    assert step_tables.held_out(quality, "mine") == 3.25
-    assert step_tables.held_out(quality, "other") is None
 
 
 @pytest.mark.usefixtures("held_out")
@@ -83,6 +78,20 @@ def test_the_table_of_steps() -> None:
 def test_what_was_wanted(facts: dict[str, Any], word: str) -> None:
     (sentence,) = step_tables.verdicts({"rows": [row(**facts), row(**facts | {"rtf": 2.0, "in_time": False})]})
     assert sentence.endswith(f": {word}.")
+
+
+@pytest.mark.parametrize(
+    ("hop", "rtf", "p999", "word"),
+    [
+        (512, 0.35, 11.6, "yes"),
+        (512, 0.36, 5.0, "no"),
+        (512, 0.3, 11.7, "no"),
+        (256, 0.6, 5.8, "yes"),
+        (256, 0.5, 5.9, "no"),
+    ],
+)
+def test_what_fits_a_core(hop: int, rtf: float, p999: float, word: str) -> None:
+    assert step_tables.fits({"hop": hop, "rtf": rtf, "p999_ms": p999}) == word
 
 
 def test_the_table_of_misses() -> None:
@@ -131,7 +140,8 @@ def test_a_part_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch, capsy
         return subprocess.CompletedProcess(command, int("benchmarks.peers" in command))
 
     monkeypatch.setattr(subprocess, "run", play)
-    monkeypatch.setattr(sys, "argv", ["run_all", "steps", "peers", "live"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["run_all", "steps", "gpu", "peers", "live"])
     assert run_all.main() == 1
     results = run_all.RESULTS
     assert ran == [
@@ -142,6 +152,7 @@ def test_a_part_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch, capsy
         "-m benchmarks.draw_steps",
     ]
     said = capsys.readouterr()
+    assert "there is no CUDA device: gpu\nabout 6 minutes" in said.out
     assert "[2/3] peers: FAILED" in said.out and "their tables are as they were: peers" in said.err
 
 

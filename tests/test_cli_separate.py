@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from streamsep.cli import main
-from streamsep.cli import songs as _songs  # noqa: F401 - a plain user may not be able to import it later
+from streamsep.cli import songs as _songs  # a plain user may not be able to import it later
 from streamsep.files import Codec, Samples, read_audio, write_audio
-from streamsep.models import registry
+from streamsep.models import precision, registry
 from streamsep.models.apply import apply_model
 from streamsep.models.checkpoint import save_checkpoint
 from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
@@ -170,6 +170,42 @@ def test_offline_stems_are_what_apply_gives(tmp_path: Path, offline: tuple[HTDem
         np.testing.assert_allclose(found[name][0], stem, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("flags", [["--precision", "bf16", "--batch", "2"], ["--precision", "int8"]])
+def test_narrower_numbers_move_the_stems_a_little(
+    tmp_path: Path, offline: tuple[HTDemucs, Path], flags: list[str]
+) -> None:
+    song(tmp_path / "song.wav")
+    for out, more in (("exact", []), ("near", flags)):
+        assert separate(tmp_path / "song.wav", "-o", tmp_path / out, "-n", offline[1], "--float32", *more) == 0
+    exact, near = (stems(tmp_path / out / "tiny" / "song") for out in ("exact", "near"))
+    error = max(float(np.abs(near[name][0] - exact[name][0]).max()) for name in exact)
+    assert 0 < error < 0.02 * max(float(np.abs(stem).max()) for stem, _ in exact.values())
+
+
+@pytest.mark.parametrize(("jobs", "workers"), [("1", None), ("2", 1)])
+def test_how_the_work_is_shared(
+    tmp_path: Path,
+    offline: tuple[HTDemucs, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    jobs: str,
+    workers: int | None,
+) -> None:
+    given: list[dict[str, object]] = []
+    compiled: list[object] = []
+
+    def apply(model: HTDemucs, mix: Tensor, **options: object) -> Tensor:
+        given.append(options)
+        return mix[:, None].repeat(1, 4, 1, 1)
+
+    monkeypatch.setattr(precision, "compile_networks", compiled.append)
+    monkeypatch.setattr(_songs, "apply_levelled", apply)
+    song(tmp_path / "song.wav")
+    flags = ("--batch", "3", "--compile", "-j", jobs)
+    assert separate(tmp_path / "song.wav", "-o", tmp_path, "-n", offline[1], *flags) == 0
+    assert given[0].get("workers") == workers and given[0]["batch"] == 3 and "compile" not in given[0]
+    assert len(compiled) == 1
+
+
 def test_a_streaming_checkpoint_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_checkpoint(registry.build_preset("live-6-small"), tmp_path / "mine.safetensors", {})
     samples = song(tmp_path / "song.wav", seconds=0.2)
@@ -315,6 +351,8 @@ def test_a_second_run_replaces_the_first(tmp_path: Path) -> None:
         (["--mode", "offline", "-n", "toy"], "toy is a streaming model; leave --mode offline out"),
         (["--shifts", "1"], "--shifts is for offline models"),
         (["--no-split"], "--split is for offline models"),
+        (["--precision", "bf16"], "--precision is for offline models"),
+        (["--batch", "2"], "--batch is for offline models"),
         (["--two-stems", "piano"], "no stem 'piano'; choose --two-stems drums, bass, other, vocals"),
         (["--filename", "{artist}/{stem}.wav"], "its fields are {track}, {trackext}, {stem}, {ext}"),
         (["--filename", "{track}.{ext}"], "would be written twice"),

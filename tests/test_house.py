@@ -24,7 +24,7 @@ SOURCES = [*MODULES, *sorted((ROOT / "tools").glob("*.py"))]
 # What only an extra brings, or what a machine without a sound card or a GPU lacks.
 OPTIONAL = [
     *("cupy", "huggingface_hub", "jack", "matplotlib", "mido", "museval", "numba", "onnx", "onnxruntime", "onnxscript"),
-    *("PIL", "psutil", "pyloudnorm", "rich", "rtmidi", "scipy", "selenium", "sounddevice", "tensorboard"),
+    *("PIL", "psutil", "pyloudnorm", "pyworld", "rich", "rtmidi", "scipy", "selenium", "sounddevice", "tensorboard"),
     *("torchaudio", "torchcodec"),
 ]
 

@@ -23,7 +23,7 @@ from streamsep.errors import StreamsepError
 if TYPE_CHECKING:
     from streamsep.cli.songs import Job, Output, Report, TwoStems
 
-_OFFLINE = ("shifts", "overlap", "segment", "split")
+_OFFLINE = ("shifts", "overlap", "segment", "split", "precision", "batch", "compile")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -33,6 +33,8 @@ def add_parser(subparsers: Any) -> None:
         help="separate songs into files",
         description="Separate songs into one file a stem, at each song's own rate and length (mono stays mono, 5.1 is "
         "mixed down to stereo), written to OUT/MODEL/SONG/STEM.wav.",
+        epilog="With an offline model glibc is told to keep its memory, which is quicker; with STREAMSEP_MALLOC=system "
+        "in the environment it is not.",
     )
     parser.add_argument("songs", nargs="+", type=Path, metavar="SONG", help="a file that libsndfile or ffmpeg reads")
     add_model_flags(parser)
@@ -94,6 +96,20 @@ def _add_offline_flags(group: Any) -> None:
     group.add_argument("--segment", type=float, metavar="S", help="seconds of a segment (default: the model's)")
     group.add_argument(
         "--split", action=argparse.BooleanOptionalAction, default=None, help="cut the song into segments (default)"
+    )
+    group.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "int8"),
+        help="fp32; bf16, quicker on GPUs and on CPUs that have it; or int8, on CPUs only (default fp32)",
+    )
+    group.add_argument(
+        "--batch", type=positive_int, metavar="N", help="segments at once, by as much memory (default 1, on CUDA 4)"
+    )
+    group.add_argument(
+        "--compile",
+        action="store_true",
+        default=None,
+        help="compile the model first, which takes minutes and a C++ compiler (on CUDA also Triton): for many songs",
     )
 
 
@@ -171,7 +187,26 @@ def _make_job(args: argparse.Namespace) -> Job:
     if streaming and offline:
         kind = "a streaming one" if args.lookahead is None else "streaming with --lookahead"
         raise StreamsepError(f"--{next(iter(offline))} is for offline models, and {name} is {kind}; leave it out")
-    return Job(model, streaming, device, _output(args, output_name(name)), _two_stems(args, model.sources), offline)
+    stems = _two_stems(args, model.sources)
+    if not streaming:
+        model = _quickened(model, offline)
+        if args.jobs > 1:
+            offline["workers"] = 1  # songs take the place of segments
+    return Job(model, streaming, device, _output(args, output_name(name)), stems, offline)
+
+
+def _quickened(model: Any, offline: dict[str, Any]) -> Any:
+    """The model as --precision and --compile want it; takes from `offline` what `apply_model` does not know."""
+    from streamsep.cli.allocator import keep_memory
+    from streamsep.models.precision import compile_networks, quantise
+
+    keep_memory()
+    if offline.get("precision") == "int8":
+        model = quantise(model)
+        del offline["precision"]
+    if offline.pop("compile", False):
+        compile_networks(model)
+    return model
 
 
 def _streams(args: argparse.Namespace, model: Any, name: str) -> bool:

@@ -91,7 +91,7 @@ class Job:
         model: a streaming separator, or an offline model.
         streaming: which of the two it is.
         two_stems: None for a file for each of the model's stems.
-        offline: what goes on to `apply_model`: shifts, overlap, segment, split.
+        offline: what goes on to `apply_model`: shifts, overlap, segment, split, precision, batch, workers.
     """
 
     model: Any
@@ -192,7 +192,9 @@ def _separate(job: Job, stereo: Samples, rate: int, progress: Callable[[float], 
             sources = apply_levelled(job.model, mix, device=job.device, **job.offline)
             progress(mix.shape[-1] / own)
     except torch.OutOfMemoryError:
-        raise StreamsepError(f"{job.device} has too little memory; try a shorter --segment or --device cpu") from None
+        raise StreamsepError(
+            f"{job.device} has too little memory; try --batch 1, a shorter --segment or --device cpu"
+        ) from None
     return {
         name: resample(stem.numpy(), own, rate, stereo.shape[1])
         for name, stem in zip(job.model.sources, sources[0], strict=True)

@@ -8,72 +8,20 @@ are in memory.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from streamsep.errors import StreamsepError
 from streamsep.models.bag import BagOfModels
 from streamsep.models.htdemucs import HTDemucs
+from streamsep.models.segments import Options, Pass, segments, separate
 
 MAX_SHIFT = 0.5  # seconds
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a song is cut; see `apply_model` for the meaning of each field."""
-
-    shifts: int = 0
-    split: bool = True
-    overlap: float = 0.25
-    transition_power: float = 1.0
-    segment: float | Fraction | None = None
-    device: torch.device | str | None = None
-    progress: bool = False
-    seed: int | None = None
-    offsets: Sequence[int] | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.overlap < 1:
-            raise StreamsepError(f"overlap must be at least 0 and below 1, not {self.overlap}")
-        if not 1 <= self.transition_power < math.inf:
-            raise StreamsepError(f"transition_power must be at least 1, not {self.transition_power}")
-        if self.shifts < 0 or (self.segment is not None and not 0 < self.segment < math.inf):
-            raise StreamsepError("shifts must not be negative, and segment must be a number of seconds above 0")
-
-
-@dataclass(frozen=True, eq=False)
-class Pass:
-    """One model run over one shifted version of the song."""
-
-    model: HTDemucs
-    share: Tensor  # [S]: how much of the result is this pass's
-    start: int  # where the first segment begins in the song; negative with a shift
-    options: Options
-
-    @property
-    def window(self) -> int | None:
-        """Samples the model is given at a time, where the caller chose; else the model decides."""
-        segment = self.options.segment
-        return None if segment is None else int(segment * self.model.sample_rate)
-
-    @property
-    def length(self) -> int:
-        """Samples of a segment."""
-        return self.window or self.model.max_length
-
-    @property
-    def stride(self) -> int:
-        """Samples from one segment to the next."""
-        return max(1, int((1 - self.options.overlap) * self.length))
 
 
 def apply_model(model: HTDemucs | BagOfModels, mix: Tensor, *, out: Tensor | None = None, **options: Any) -> Tensor:
@@ -92,6 +40,10 @@ def apply_model(model: HTDemucs | BagOfModels, mix: Tensor, *, out: Tensor | Non
             device: where to compute; None for where the model is. The result stays where `mix` is.
             progress: show a progress bar on stderr.
             seed: makes the random shifts repeatable.
+            workers: batches in work at a time on a CPU, each with its share of torch's threads, which wait for each
+                other less when each has its own; None for up to `MAX_WORKERS`, as many as there are threads.
+            batch: segments given to the model at once; None for `GPU_BATCH` on CUDA, else 1.
+            precision: "bf16" for convolutions and matrix products in half the width.
             offsets: the shifts themselves, 0 to half a second in samples, `shifts` numbers for each model.
 
     Returns:
@@ -174,39 +126,21 @@ def _finished_spans(one: Pass, mix: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Overlap-add the segments of a pass; yield (place in the song, stems [B, S, C, n]) as they are done."""
     total = mix.shape[-1] - one.start
     if not one.options.split:
-        yield one.start, _separate(one, mix, one.start, total)
+        yield one.start, separate(one, mix, [(one.start, total)])[0]
         return
     weight = _triangle(one.length, one.options.transition_power)
     tail = weight_tail = torch.zeros(0)
-    for offset in range(0, total, one.stride):
-        length = min(one.length, total - offset)
-        stems = _separate(one, mix, one.start + offset, length)
+    spans = [(one.start + offset, min(one.length, total - offset)) for offset in range(0, total, one.stride)]
+    for (start, length), stems in zip(spans, segments(one, mix, spans), strict=True):
+        offset = start - one.start
         fade = weight[:length].to(stems)
-        stems, fades = stems * fade, fade.clone()
+        stems, fades = stems.mul_(fade), fade.clone()
         if offset:
             stems[..., : tail.shape[-1]] += tail
             fades[: tail.shape[-1]] += weight_tail
         done = one.stride if offset + one.stride < total else length
-        yield one.start + offset, stems[..., :done] / fades[:done]
+        yield start, stems[..., :done].div_(fades[:done])
         tail, weight_tail = stems[..., done:].clone(), fades[done:].clone()
-
-
-def _separate(one: Pass, mix: Tensor, start: int, length: int) -> Tensor:
-    """Stems of `length` samples from `start`; what the model's window has to spare shows it the surroundings."""
-    window = one.window or one.model.valid_length(length)
-    left = (window - length) // 2
-    parameter = next(one.model.parameters())
-    chunk = _read(mix, start - left, window).to(device=parameter.device, dtype=parameter.dtype)
-    stems: Tensor = one.model(chunk)
-    return stems[..., left : left + length]
-
-
-def _read(mix: Tensor, start: int, length: int) -> Tensor:
-    """`length` samples of `mix [B, C, T]` from `start`; silence outside the song."""
-    begin, end = max(start, 0), min(start + length, mix.shape[-1])
-    if begin >= end:
-        return mix.new_zeros(*mix.shape[:2], length)
-    return F.pad(mix[..., begin:end], (begin - start, start + length - end))
 
 
 def _triangle(length: int, power: float) -> Tensor:

@@ -194,7 +194,16 @@ class HTDemucs(nn.Module):
         length = mix.shape[-1]
         x, mean, std = _normalise(_as_channels(spectro(mix, self.config.nfft)))
         xt, mean_t, std_t = _normalise(mix)
+        x, xt = self.network(x, xt)
 
+        split = (len(self.sources), -1)
+        spec = _as_complex(x.unflatten(1, split) * std[:, None] + mean[:, None])
+        wave = xt.unflatten(1, split) * std_t[:, None] + mean_t[:, None]
+        return wave + ispectro(spec, length)
+
+    def network(self, x: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
+        """All layers: x [B, 2 * C, F, frames] and xt [B, C, T] at unit level -> the same with C * S in place of C."""
+        x = x.contiguous(memory_format=torch.channels_last)  # quicker to convolve along frequency
         skips: list[tuple[Tensor, Tensor]] = []
         sizes: list[tuple[int, int]] = []
         for level, (encode, encode_t) in enumerate(zip(self.encoder, self.tencoder, strict=True)):
@@ -209,11 +218,7 @@ class HTDemucs(nn.Module):
         for decode, decode_t in zip(self.decoder, self.tdecoder, strict=True):
             (skip, skip_t), (rows, samples) = skips.pop(), sizes.pop()
             x, xt = decode(x, skip, rows), decode_t(xt, skip_t, samples)
-
-        split = (len(self.sources), -1)
-        spec = _as_complex(x.unflatten(1, split) * std[:, None] + mean[:, None])
-        wave = xt.unflatten(1, split) * std_t[:, None] + mean_t[:, None]
-        return wave + ispectro(spec, length)
+        return x, xt
 
     def _fit_segment(self, mix: Tensor) -> Tensor:
         if self.training:

@@ -78,7 +78,7 @@ class SequenceNorm(nn.GroupNorm):
         super().__init__(1, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, x.shape[1:], eps=self.eps) * self.weight + self.bias
+        return torch.addcmul(self.bias, F.layer_norm(x, x.shape[1:], eps=self.eps), self.weight)
 
 
 class TransformerLayer(nn.Module):
@@ -108,8 +108,8 @@ class SelfLayer(TransformerLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm1(x)
-        x = x + self.gamma_1(self.dropout(self.self_attn(normed, normed)))
-        x = x + self.gamma_2(self.feed_forward(self.norm2(x)))
+        x = self.gamma_1(x, self.dropout(self.self_attn(normed, normed)))
+        x = self.gamma_2(x, self.feed_forward(self.norm2(x)))
         return self.norm_out(x)
 
 
@@ -124,8 +124,8 @@ class CrossLayer(TransformerLayer):
         self.norm3 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
-        x = x + self.gamma_1(self.dropout(self.cross_attn(self.norm1(x), self.norm2(other))))
-        x = x + self.gamma_2(self.feed_forward(self.norm3(x)))
+        x = self.gamma_1(x, self.dropout(self.cross_attn(self.norm1(x), self.norm2(other))))
+        x = self.gamma_2(x, self.feed_forward(self.norm3(x)))
         return self.norm_out(x)
 
 

@@ -7,6 +7,7 @@ world of one. Knows nothing of batches or files.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,7 +44,9 @@ class World:
         if self.size == 1:
             return module
         where = [self.device] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(module, device_ids=where, broadcast_buffers=False)
+        with warnings.catch_warnings():  # the newest release has another name for it, which the oldest does not know
+            warnings.simplefilter("ignore", FutureWarning)
+            return nn.parallel.DistributedDataParallel(module, device_ids=where, broadcast_buffers=False)
 
     def agree(self, values: Sequence[float]) -> list[float]:
         """What the first process says of `values`."""

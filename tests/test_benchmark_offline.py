@@ -1,0 +1,62 @@
+"""What the benchmark beside demucs makes of its times and stems, without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from benchmarks import offline
+from benchmarks.offline_sides import SOURCES
+from benchmarks.write_tables import offline as offline_table
+from benchmarks.write_tables import offline_line
+
+CASES = [("demucs", 1), ("fp32", 1), ("demucs", 2), ("fp32", 2)]
+TIMES = [[12.0, 6.0, 8.0, 4.0], [10.0, 8.0, 9.0, 3.0], [30.0, 10.0, 6.0, 5.0]]
+
+
+def test_ratios_are_medians_of_rounds_at_the_same_threads() -> None:
+    found = [[{"seconds": seconds} for seconds in one] for one in TIMES]
+    assert [row["ratio"] for row in offline.rows(CASES, found)] == [1, 2, 1, 2]
+    assert [row["seconds"] for row in offline.rows(CASES, found)] == [12, 8, 8, 4]
+
+
+def test_rounds_end_before_the_time_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(offline.time, "perf_counter", lambda: clock[0])
+
+    def measure(case: offline.Case) -> dict[str, float]:
+        clock[0] += 5
+        return {"seconds": 5.0}
+
+    assert len(offline.rounds(CASES, measure, 65)) == 3
+    assert len(offline.rounds(CASES, measure, 1)) == 1
+
+
+def test_errors_are_against_demucs(tmp_path: Path) -> None:
+    for side, offset in (("demucs", 0.0), ("fp32", 0.01)):
+        (tmp_path / side / "random").mkdir(parents=True)
+        for index, name in enumerate(SOURCES):
+            stem = np.random.default_rng(index).uniform(-1, 1, (1000, 2)) * 0.5
+            stem[0, 0] = 0.5
+            soundfile.write(tmp_path / side / "random" / f"{name}.wav", stem + offset, 44100, subtype="FLOAT")
+    found = offline.errors(tmp_path, ["fp32"])["fp32"]
+    assert found["error"] == pytest.approx(0.01 / (0.5 / 3**0.5), rel=0.05)
+    assert found["largest"] == pytest.approx(0.02, rel=1e-3)
+
+
+def test_the_table_says_what_was_not_measured() -> None:
+    rows = offline.rows(CASES, [[{"seconds": seconds} for seconds in one] for one in TIMES])
+    whole = [row | {"error": 4e-7, "largest": 1e-6, "cpu_seconds": 9.0, "peak_mb": 900.0} for row in rows]
+    parts = {"whole": {"rounds": 3, "rows": whole}, "segment": {"rounds": 3, "rows": rows}}
+    result = {"seconds": 22.0, "machine": "m", "torch": "t", "gpu": None, **parts}
+    text = offline_table(result)
+    assert "| whole process | ours, fp32 | 2 | 4.00 | 9.0 | 900 | 2.00 | 4.0e-07 | 1.0e-06 |" in text
+    assert "| a segment | demucs | 1 | 12.00 |  |  | 1.00 |  |  |" in text and text.endswith("On a GPU: not measured.")
+    line = offline_line(result)
+    assert "2.00 times as fast with 1 thread(s) and 2.00 times as fast with 2 thread(s)" in line
+    gpu = {"device": "H", "song": {"rounds": 1, "rows": [row | {"ratio": 5.0} for row in rows]}}
+    assert "| a song on a GPU | ours, fp32 | 1 | 8.00 |" in offline_table(result | {"gpu": gpu})
+    assert offline_line(result | {"gpu": gpu}).endswith("on a GPU: 5.0 times as fast.")
