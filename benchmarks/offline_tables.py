@@ -38,5 +38,6 @@ def offline_line(result: dict[str, Any]) -> str:
     speeds = " and ".join(f"{r['ratio']:.2f} times as fast with {r['threads']} thread(s)" for r in ours)
     gpu = "not measured" if result["gpu"] is None else f"{result['gpu']['song']['rows'][-1]['ratio']:.1f} times as fast"
     return (
-        f"`streamsep separate` was {speeds} on a CPU, its stems {ours[0]['error']:.1e} from demucs' by RMS; on a GPU: {gpu}."
+        f"`streamsep separate` was {speeds} on a CPU, its stems {ours[0]['error']:.1e} from demucs' by RMS; "
+        f"on a GPU: {gpu}."
     )
