@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamsep.errors import StreamsepError
+from streamsep.errors import StreamsepError, telling
 from streamsep.evaluation.comparison import Plan, compare, slug
 from streamsep.evaluation.leakage import VOICE, faint_voice, instrumental
 from streamsep.evaluation.material import Wanted
@@ -144,6 +144,7 @@ def write(result: Facts, path: Path | None) -> None:
             temporary.write_text(text + "\n", encoding="utf-8")
 
 
+@telling("quality")
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and write, or tell in one sentence what the user can mend."""
     parser = argparse.ArgumentParser(
@@ -155,12 +156,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/quality"), help="work (default %(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     args = parser.parse_args(argv)
-    try:
-        measuring = Measuring(args.out, args.seconds, args.jobs, not args.no_leakage)
-        write(run(args.system or shipped(), find_songs(args), measuring), args.json)
-    except StreamsepError as error:
-        print(f"quality: error: {error}", file=sys.stderr)
-        return 1
+    measuring = Measuring(args.out, args.seconds, args.jobs, not args.no_leakage)
+    write(run(args.system or shipped(), find_songs(args), measuring), args.json)
     return 0
 
 

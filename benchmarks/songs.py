@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from streamsep.errors import StreamsepError
+from streamsep.errors import telling
 from streamsep.files import Samples, read_audio, staged, to_stereo
 from streamsep.training.data import STEMS, song_folders
 
@@ -72,20 +72,17 @@ def _db(power: float) -> float:
     return max(10 * float(np.log10(power + _TINY)), -60.0)
 
 
+@telling("songs")
 def main() -> int:
     """Measure the sets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="NAME=FOLDER", help="sets of songs")
     parser.add_argument("--json", type=Path, required=True, help="where the result goes")
     args = parser.parse_args()
-    try:
-        sets = dict(item.split("=", 1) for item in args.sets if "=" in item)
-        result = {"sets": {name: measure_set(Path(folder), name) for name, folder in sets.items()}}
-        with staged([args.json], "choose another --json") as paths:
-            paths[0].write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    except StreamsepError as error:
-        print(f"songs: error: {error}", file=sys.stderr)
-        return 1
+    sets = dict(item.split("=", 1) for item in args.sets if "=" in item)
+    result = {"sets": {name: measure_set(Path(folder), name) for name, folder in sets.items()}}
+    with staged([args.json], "choose another --json") as paths:
+        paths[0].write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from streamsep.training.clips import RATE, Samples
+from streamsep.training.data import STEMS
 from streamsep.training.songs.desk import STRIPS, channel, mix
 from streamsep.training.songs.desk_dynamics import compress, ducking_gain, limiter_gain, saturate
 from streamsep.training.songs.desk_filters import Band, equalise, random_tone, section
 from streamsep.training.songs.desk_space import Space, balance, draw_space, echo, reverberate, widen_sides
 from streamsep.training.songs.mastering import SHARES, balanced, integrated_loudness, level, mastered, total
-from streamsep.training.songs.score import STEMS, Track
+from streamsep.training.songs.score import Track
 from streamsep.training.songs.worn import coded, draw_band, surface, worn
 from tests.song_voices import made_score
 

@@ -13,13 +13,14 @@ import soundfile
 
 from streamsep.config import config_folder
 from streamsep.errors import StreamsepError
+from streamsep.training.clips import RATE
 from streamsep.training.data import song_folders
 from streamsep.training.practice_samples import one_shot_pieces
 from streamsep.training.songs.amplifier import Amplifier, amplify
 from streamsep.training.songs.players import Session, Studio
 from streamsep.training.songs.rendering import Maker, write_song
 from streamsep.training.songs.sampler import play_kit
-from streamsep.training.songs.score import RATE, Note, Part, Score
+from streamsep.training.songs.score import Note, Part, Score
 from streamsep.training.songs.soundfont import SoundFont
 from streamsep.training.songs.sounds import PROGRAMS
 from streamsep.training.songs.sources import SongsConfig, open_studio, read_songs_config

@@ -21,7 +21,10 @@ def child(out: Path, *options: str, processes: int = 1) -> int:
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     command = [sys.executable, *launcher, "-m", "tests.training_child", str(out), *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=300, check=False).returncode
+    # Its output is pytest's: shown where the test fails.
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    print(done.stdout, done.stderr)
+    return done.returncode
 
 
 def losses(out: Path) -> dict[int, float]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from streamsep.cli.comparing import SYSTEMS, add_flags, chosen_songs, run_comparison
 from streamsep.cli.options import positive_float, positive_int
-from streamsep.errors import StreamsepError
+from streamsep.errors import StreamsepError, telling
 
 if TYPE_CHECKING:
     from streamsep.evaluation.songs import SongFiles
@@ -76,14 +76,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@telling("compare_streaming_offline")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison: 0, 3 if parts of it failed, or 1 after telling in one sentence what the user can mend."""
     args = build_parser().parse_intermixed_args(argv)
     try:
         return run_comparison(args, lambda: _usual_systems(args), lambda sources: _songs(args, sources))
-    except StreamsepError as error:
-        print(f"compare_streaming_offline: error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("compare_streaming_offline: interrupted; the same command goes on from here", file=sys.stderr)
         return 130

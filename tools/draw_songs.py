@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsep.errors import StreamsepError, missing
+from streamsep.errors import missing, telling
 from streamsep.files import Samples, read_audio, resample, to_stereo
 from streamsep.training.data import STEMS
 
@@ -72,6 +72,7 @@ def _title(folder: Path) -> str:
     return f"rendered: {song['style']}, {song['tempo']:.0f} bpm"
 
 
+@telling("draw_songs")
 def main() -> int:
     """Draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -80,11 +81,7 @@ def main() -> int:
     parser.add_argument("--at", type=float, default=0.4, help="share of the song that is skipped (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=12.0, help="seconds drawn (default %(default)s)")
     args = parser.parse_args()
-    try:
-        draw(args.folders, args.seconds, args.at, args.out)
-    except StreamsepError as error:
-        print(f"draw_songs: error: {error}", file=sys.stderr)
-        return 1
+    draw(args.folders, args.seconds, args.at, args.out)
     return 0
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks import quality
 from benchmarks.quality_tables import STEMS
-from streamsep.errors import StreamsepError, missing
+from streamsep.errors import missing, telling
 from streamsep.evaluation.quality import GAIN
 from streamsep.files import staged
 from tools.train_side_by_side import add_flags, train_all
@@ -104,13 +104,10 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> None:
     draw(json.loads(args.json.read_text(encoding="utf-8")), args.picture)
 
 
+@telling("latency_quality")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, or tell in one sentence what the user can mend."""
-    try:
-        run(*build_parser().parse_known_args(argv))
-    except StreamsepError as error:
-        print(f"latency_quality: error: {error}", file=sys.stderr)
-        return 1
+    run(*build_parser().parse_known_args(argv))
     return 0
 
 

@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.markdown import table
 from benchmarks.quality_tables import number
-from streamsep.errors import StreamsepError, missing
+from streamsep.errors import StreamsepError, missing, telling
 from streamsep.evaluation.material import Material, Wanted, Waves, prepare
 from streamsep.evaluation.metrics import StemTotals
 from streamsep.evaluation.report.excerpts import RANGE, decibels, loudest, write_sounds
@@ -151,6 +151,7 @@ Ten seconds of songs that `{model}` never saw, as a stream. Written with its fil
     return "\n\n".join(parts) + "\n"
 
 
+@telling("listening_clips")
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the page and its files."""
     parser = argparse.ArgumentParser(
@@ -161,11 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each song (default %(default)s)")
     parser.add_argument("--page", type=Path, default=PAGE, help="its files go into a folder of the same name")
     args = parser.parse_args(argv)
-    try:
-        excerpts = run(args)
-    except StreamsepError as error:
-        print(f"listening_clips: error: {error}", file=sys.stderr)
-        return 1
+    excerpts = run(args)
     files = [path for path in args.page.with_suffix("").rglob("*") if path.is_file()]
     print(f"{args.page}: {len(excerpts)} songs, {sum(path.stat().st_size for path in files) / 1e6:.2f} MB")
     return 0

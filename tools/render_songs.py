@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from streamsep.config import config_folder
-from streamsep.errors import StreamsepError
+from streamsep.errors import telling
 from streamsep.training.songs.midi_songs import midi_files
 from streamsep.training.songs.rendering import RECORD, Maker, write_song
 from streamsep.training.songs.singing import Singers
@@ -79,6 +79,7 @@ def rendered(jobs: list[tuple[Order, int]], processes: int) -> Iterator[tuple[in
         yield from pool.imap_unordered(render, jobs)
 
 
+@telling("render_songs")
 def main() -> int:
     """Render what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -105,13 +106,9 @@ def main() -> int:
                   not args.instrumental)  # fmt: skip
     wanted = range(args.seed, args.seed + args.count)
     jobs = [(order, index) for index in wanted if not (args.out / f"{index:06d}" / RECORD).exists()]
-    try:
-        if jobs:
-            open_maker(order)  # what is missing is told once, and before any process starts
-        results = list(tqdm(rendered(jobs, args.jobs), total=len(jobs), desc="songs", unit="song"))
-    except StreamsepError as error:
-        print(f"render_songs: error: {error}", file=sys.stderr)
-        return 1
+    if jobs:
+        open_maker(order)  # what is missing is told once, and before any process starts
+    results = list(tqdm(rendered(jobs, args.jobs), total=len(jobs), desc="songs", unit="song"))
     failed = [(index, problem) for index, _, problem in results if problem]
     for index, problem in failed:
         print(f"render_songs: song {index:06d} failed: {problem}", file=sys.stderr)

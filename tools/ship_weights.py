@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from streamsep.errors import StreamsepError
+from streamsep.errors import StreamsepError, telling
 from streamsep.evaluation.metrics import sdr
 from streamsep.files import read_audio
 from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
@@ -38,22 +38,19 @@ def example_sdr(model: nn.Module) -> dict[str, float]:
     return {name: round(sdr(truth, stem), 2) for name, truth, stem in zip(model.sources, true, stems, strict=True)}
 
 
+@telling("ship_weights")
 def main() -> int:
     """Convert one checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="a checkpoint of streamsep (.safetensors with its .json)")
     parser.add_argument("name", choices=preset_names(), help="the preset whose weights these become")
     args = parser.parse_args()
-    try:
-        record = {key: read_record(args.checkpoint)[key] for key in ("training", "licence")}
-        target = weights_folder() / f"{args.name}.safetensors"
-        save_checkpoint(load_checkpoint(args.checkpoint), target, record, half=True)
-        # Again, with what the weights reach as they are stored.
-        model = load_checkpoint(target)
-        save_checkpoint(model, target, record | {"example_sdr": example_sdr(model)}, half=True)
-    except StreamsepError as error:
-        print(f"ship_weights: error: {error}", file=sys.stderr)
-        return 1
+    record = {key: read_record(args.checkpoint)[key] for key in ("training", "licence")}
+    target = weights_folder() / f"{args.name}.safetensors"
+    save_checkpoint(load_checkpoint(args.checkpoint), target, record, half=True)
+    # Again, with what the weights reach as they are stored.
+    model = load_checkpoint(target)
+    save_checkpoint(model, target, record | {"example_sdr": example_sdr(model)}, half=True)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     return 0
 

@@ -21,7 +21,7 @@ import yaml
 from tqdm import tqdm
 
 from streamsep.config import load_yaml, to_dict
-from streamsep.errors import StreamsepError
+from streamsep.errors import StreamsepError, telling
 from streamsep.files import staged
 from streamsep.models.registry import preset_info
 from streamsep.training.config import TrainConfig
@@ -76,6 +76,7 @@ def _train(config: TrainConfig, args: argparse.Namespace, rest: Sequence[str]) -
         raise StreamsepError(f"the training of {config.model} failed; the same command goes on where it stopped")
 
 
+@telling("train_side_by_side")
 def main(argv: Sequence[str] | None = None) -> int:
     """Train; then name the weights as systems of a comparison."""
     parser = argparse.ArgumentParser(
@@ -83,11 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )  # fmt: skip
     add_flags(parser, MODELS, "runs/side-by-side")
-    try:
-        weights = train_all(*parser.parse_known_args(argv))
-    except StreamsepError as error:
-        print(f"train_side_by_side: error: {error}", file=sys.stderr)
-        return 1
+    weights = train_all(*parser.parse_known_args(argv))
     print(" ".join(f"-s {name}={path}" for name, path in weights.items()))
     return 0
 

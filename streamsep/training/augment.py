@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import soxr
 
-from streamsep.training.clips import BLOCK, Clip, Samples
-
-Generator = np.random.Generator
+from streamsep.training.clips import BLOCK, Clip, Generator, Samples
 
 
 def crop_start(clip: Clip, frames: int, prefer_active: bool, rng: Generator) -> int:

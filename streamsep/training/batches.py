@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streamsep.training.augment import Generator, crop_start, decibels, flip_and_swap, place_voice, read_at_speed
-from streamsep.training.clips import RATE, Clip, Samples
+from streamsep.training.augment import crop_start, decibels, flip_and_swap, place_voice, read_at_speed
+from streamsep.training.clips import RATE, Clip, Generator, Samples
 from streamsep.training.data import STEMS, Library, Song
 
 Range = tuple[float, float]

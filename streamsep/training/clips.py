@@ -25,6 +25,7 @@ _VERSION = 1
 _CURE = "choose another cache"
 
 Samples = NDArray[np.float32]
+Generator = np.random.Generator
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamsep.training.clips import RATE, Samples
-from streamsep.training.practice_samples import DrumKit, Generator, fade_out
+from streamsep.training.clips import RATE, Generator, Samples
+from streamsep.training.practice_samples import DrumKit, fade_out
 
 _STRENGTH = {"X": 0.95, "x": 0.7, "o": 0.45, "g": 0.16}  # accent, stroke, light stroke, ghost note
 _INSTEAD = {  # what is struck where a kit lacks a piece, in order

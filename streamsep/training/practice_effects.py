@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamsep.training.clips import RATE, Samples
+from streamsep.training.clips import RATE, Generator, Samples
 
-Generator = np.random.Generator
 _BANDS = (60.0, 250.0, 1000.0, 4000.0, 12000.0)  # Hz
 
 

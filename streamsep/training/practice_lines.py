@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamsep.training.clips import RATE, Samples
-from streamsep.training.practice_samples import Generator, Instrument, fade_out
+from streamsep.training.clips import RATE, Generator, Samples
+from streamsep.training.practice_samples import Instrument, fade_out
 
 PROGRESSIONS = (  # (semitones above the tonic, chord) for each bar
     ((0, "minor"), (0, "minor"), (5, "seventh"), (5, "seventh")),

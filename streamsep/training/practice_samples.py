@@ -12,9 +12,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from streamsep.training.clips import RATE, SUFFIXES, Samples
+from streamsep.training.clips import RATE, SUFFIXES, Generator, Samples
 
-Generator = np.random.Generator
 Layers = tuple[Path, ...]  # one drum, soft to loud
 Pieces = dict[str, list[Layers]]
 _TOKEN = re.compile(r"<(\w+)>|(\w+)=(\S+)")

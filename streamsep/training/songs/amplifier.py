@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from streamsep.errors import missing
-from streamsep.training.songs.score import RATE, Samples
+from streamsep.training.clips import RATE, Generator, Samples
 
-Generator = np.random.Generator
 _TAPS = 4096  # of the cabinet's answer
 
 

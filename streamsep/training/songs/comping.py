@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
+from streamsep.training.clips import Generator
 from streamsep.training.songs.harmony import Bar, Chord, placed
 from streamsep.training.songs.lines import Ground, Hit, riff
 
-Generator = np.random.Generator
 Comping = Callable[[Bar, int, Generator], list[Hit]]
 """(bar, lowest key, rng) -> notes."""
 

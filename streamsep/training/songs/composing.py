@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from streamsep.training.clips import Generator
 from streamsep.training.songs import tunes
 from streamsep.training.songs.clock import Clock
 from streamsep.training.songs.comping import COMPING
@@ -18,8 +19,6 @@ from streamsep.training.songs.lines import BASS_LINES, Ground, Hit
 from streamsep.training.songs.score import Note, Part, Score, Section
 from streamsep.training.songs.styles import STYLES, Chair
 from streamsep.training.songs.tunes import Tone, Voice
-
-Generator = np.random.Generator
 
 _TAIL = 2.5  # seconds for the last notes to die away
 REGISTERS = ((40, 57), (47, 64), (48, 67), (52, 69), (55, 72), (57, 76), (60, 79))

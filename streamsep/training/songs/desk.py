@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamsep.training.clips import Samples
+from streamsep.training.augment import decibels
+from streamsep.training.clips import Generator, Samples
 from streamsep.training.songs.desk_dynamics import compress, ducking_gain, saturate
-from streamsep.training.songs.desk_filters import Band, Generator, equalise, random_tone
+from streamsep.training.songs.desk_filters import Band, equalise, random_tone
 from streamsep.training.songs.desk_space import Space, balance, draw_space, echo, reverberate, widen_sides
 from streamsep.training.songs.mastering import Stems, balanced, level, mastered
 from streamsep.training.songs.score import Score, Track
@@ -86,7 +87,7 @@ def _stem(tracks: list[Track], strip: Strip, spaces: list[Space], score: Score, 
         if rng.random() < strip.echoes:
             sound = sound + _echoes(sound, score.tempo, rng)
         dry += sound
-        sent += sound * np.float32(10 ** (rng.uniform(*strip.wet) / 20))
+        sent += sound * np.float32(decibels(*strip.wet, rng))
     if rng.random() < 0.85 and sent.any():
         dry += equalise(reverberate(sent, spaces[int(rng.integers(len(spaces)))]), [Band("low_cut", 150)])
     return dry

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamsep.errors import missing
-from streamsep.training.clips import RATE, Samples
-
-Generator = np.random.Generator
+from streamsep.training.clips import RATE, Generator, Samples
 
 
 class Band(NamedTuple):

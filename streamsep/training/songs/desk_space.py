@@ -7,9 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsep.training.clips import RATE, Samples
-
-Generator = np.random.Generator
+from streamsep.training.clips import RATE, Generator, Samples
 
 
 class Space(NamedTuple):

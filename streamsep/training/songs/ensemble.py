@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamsep.training.clips import RATE
-from streamsep.training.songs.melody import Delivery, Generator, Sung, draw_delivery
+from streamsep.training.clips import RATE, Generator
+from streamsep.training.songs.melody import Delivery, Sung, draw_delivery
 from streamsep.training.songs.resinging import Manner
 from streamsep.training.songs.score import Part
 from streamsep.training.songs.voices import Voice

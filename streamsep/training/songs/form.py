@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
-Generator = np.random.Generator
+from streamsep.training.clips import Generator
 
 _FORMS = (
     "intro verse chorus verse chorus bridge chorus outro",

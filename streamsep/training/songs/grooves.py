@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamsep.training.clips import Generator
 from streamsep.training.practice_drums import GROOVES as PRACTICED
 from streamsep.training.practice_drums import Groove
 from streamsep.training.songs.form import Passage
-
-Generator = np.random.Generator
 
 KEYS = {  # General MIDI
     "kick": 36, "rim": 37, "snare": 38, "clap": 39, "tom4": 41, "hat": 42, "pedal": 44, "tom3": 45, "open": 46,

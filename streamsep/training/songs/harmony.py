@@ -6,9 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-Generator = np.random.Generator
+from streamsep.training.clips import Generator
 
 _DEGREES = {"I": 0, "II": 2, "III": 4, "IV": 5, "V": 7, "VI": 9, "VII": 11}
 _NUMERAL = re.compile(r"([b#]?)(VII|VI|IV|V|III|II|I|vii|vi|iv|v|iii|ii|i)(maj7|sus4|sus2|add9|dim|aug|6|7|9|5)?")

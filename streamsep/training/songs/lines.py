@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
+from streamsep.training.clips import Generator
 from streamsep.training.songs.harmony import Bar, Chord, placed
-
-Generator = np.random.Generator
 
 
 class Hit(NamedTuple):

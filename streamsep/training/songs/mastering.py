@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from streamsep.errors import missing
-from streamsep.training.clips import RATE, Samples
+from streamsep.training.clips import RATE, Generator, Samples
 from streamsep.training.songs.desk_dynamics import compressor_gain, limiter_gain
 from streamsep.training.songs.desk_filters import equalise, random_tone
 
-Generator = np.random.Generator
 Stems = dict[str, Samples]
 SHARES = {"vocals": (-12.0, -3.0), "drums": (-9.0, -3.0), "bass": (-12.0, -4.0), "other": (-9.0, -2.0)}  # dB of the mix
 _ROUNDS = 4  # of limiting and turning up

@@ -7,10 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from streamsep.training.clips import Samples
+from streamsep.training.clips import Generator, Samples
 from streamsep.training.songs.resinging import STEP
 
-Generator = np.random.Generator
 MIDDLE_A = 440.0
 
 

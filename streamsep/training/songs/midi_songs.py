@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamsep.errors import StreamsepError, missing
+from streamsep.training.clips import Generator
 from streamsep.training.songs import tunes
 from streamsep.training.songs.composing import REGISTERS
 from streamsep.training.songs.harmony import Bar, Chord
 from streamsep.training.songs.score import Note, Part, Score, Section
 from streamsep.training.songs.sounds import family_of, place_program, playable
-
-Generator = np.random.Generator
 
 _DRUMS = 9  # channel
 _TAIL = 2.5  # seconds

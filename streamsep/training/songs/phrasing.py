@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from streamsep.training.clips import RATE, Samples
-from streamsep.training.songs.melody import Generator, Sung
+from streamsep.training.clips import RATE, Generator, Samples
+from streamsep.training.songs.melody import Sung
 from streamsep.training.songs.resinging import STEP, Passage, own_period
 from streamsep.training.songs.voices import Voice
 

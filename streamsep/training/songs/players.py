@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from streamsep.training.clips import Generator, Samples
 from streamsep.training.practice_samples import Instrument, Pieces
 from streamsep.training.songs.amplifier import amplify, draw_amplifier
 from streamsep.training.songs.mastering import level
 from streamsep.training.songs.sampler import GROUPS, PIECES, play_instrument, play_kit
-from streamsep.training.songs.score import Note, Part, Samples, Score, Track
+from streamsep.training.songs.score import Note, Part, Score, Track
 from streamsep.training.songs.soundfont import DRUM_BANK, SoundFont
 from streamsep.training.songs.sounds import AMPLIFIED, PROGRAMS, SAMPLED
-
-Generator = np.random.Generator
 
 _LEVELS = {  # dB beside a rhythm guitar
     "rhythm guitar": 0.0, "lead guitar": 1.0, "acoustic guitar": -2.0, "keys": -3.0, "organ": -5.0, "pad": -7.0,

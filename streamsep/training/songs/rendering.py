@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from streamsep.files import staged
+from streamsep.training.clips import Samples
+from streamsep.training.data import STEMS
 from streamsep.training.songs.composing import compose
 from streamsep.training.songs.desk import mix
 from streamsep.training.songs.midi_songs import read_midi, read_score
 from streamsep.training.songs.players import Session, Studio
-from streamsep.training.songs.score import STEMS, Samples, Score, Track
+from streamsep.training.songs.score import Score, Track
 from streamsep.training.songs.singing import Singers
 from streamsep.training.songs.sources import LICENCES, SongsConfig
 from streamsep.training.songs.vorbis import encode_vorbis

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from streamsep.training.clips import RATE, Samples
 from streamsep.training.practice_drums import at_hand
 from streamsep.training.practice_samples import (
     Generator,
@@ -16,7 +17,7 @@ from streamsep.training.practice_samples import (
     load_sample,
     varispeed,
 )
-from streamsep.training.songs.score import RATE, Note, Samples
+from streamsep.training.songs.score import Note
 
 # General MIDI keys of drums -> the pieces of a sampled kit.
 PIECES: Mapping[int, str] = {

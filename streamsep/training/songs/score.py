@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-STEMS = ("drums", "bass", "other", "vocals")
-RATE = 44100
-
-Samples = NDArray[np.float32]
-"""Stereo sound, float32 `[2, T]` at 44.1 kHz."""
+from streamsep.training.clips import RATE, Samples
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streamsep.training.clips import RATE, Samples
+from streamsep.training.clips import RATE, Generator, Samples
 from streamsep.training.songs.ensemble import Singer, draw_ensemble
 from streamsep.training.songs.mastering import level
-from streamsep.training.songs.melody import Generator, Sung, contour, loudness
+from streamsep.training.songs.melody import Sung, contour, loudness
 from streamsep.training.songs.phrasing import pasted, phrases, place, spoken_pitch, syllable_units
 from streamsep.training.songs.resinging import STEP, Passage, resing
 from streamsep.training.songs.score import Part, Score

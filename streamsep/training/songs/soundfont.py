@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from streamsep.errors import StreamsepError
-from streamsep.training.songs.score import RATE, Note, Samples
+from streamsep.training.clips import RATE, Samples
+from streamsep.training.songs.score import Note
 
 _BLOCK = 64  # samples: FluidSynth takes up new notes only between its own blocks
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int

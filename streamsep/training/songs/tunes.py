@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamsep.training.clips import Generator
 from streamsep.training.songs.harmony import Bar, Chord
-
-Generator = np.random.Generator
 
 WORDS = [
     "I",

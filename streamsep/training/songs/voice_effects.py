@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamsep.training.clips import RATE, Samples
-from streamsep.training.songs.melody import Generator
+from streamsep.training.clips import RATE, Generator, Samples
 
 
 def breath(seconds: float, rng: Generator) -> Samples:

@@ -8,7 +8,7 @@ import zlib
 
 import soundfile
 
-from streamsep.training.songs.score import RATE, Samples
+from streamsep.training.clips import RATE, Samples
 
 _PIECE = 16384  # frames a write: the encoder's stack overflows on long ones
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import soundfile
 
-from streamsep.training.clips import RATE, Samples
-from streamsep.training.songs.desk_filters import Band, Generator, equalise
+from streamsep.training.augment import decibels
+from streamsep.training.clips import RATE, Generator, Samples
+from streamsep.training.songs.desk_filters import Band, equalise
 from streamsep.training.songs.desk_space import Space, draw_space, reverberate
 from streamsep.training.songs.vorbis import encode_vorbis
 
@@ -32,7 +33,7 @@ def worn(stems: Mapping[str, Samples], rng: Generator) -> Stems:
         case "noise" if "other" in out:
             loudest = max(float(np.sqrt(np.mean(np.square(sound)))) for sound in out.values())
             out["other"] = out["other"] + surface(out["other"].shape[1], rng) * np.float32(
-                loudest * 10 ** (rng.uniform(-50, -30) / 20)
+                loudest * decibels(-50, -30, rng)
             )
         case "codec":
             quality = float(rng.uniform(0.01, 0.5))
