@@ -117,19 +117,27 @@ def rows(cases: Sequence[Case], found: list[list[Any]]) -> list[dict[str, Any]]:
     return result
 
 
-def errors(folder: Path, sides: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Of each side's stems against demucs': the norm of the difference over the norm, and the largest difference."""
+def place(folder: Path, case: Case) -> Path:
+    """Where the stems of a case lie, in a folder that is called like the model."""
+    return folder / f"{case[0]}-{case[1]}"
 
-    def stems(side: str) -> torch.Tensor:
-        (made,) = (folder / side).iterdir()
+
+def errors(folder: Path, cases: Sequence[Case]) -> dict[Case, dict[str, float]]:
+    """Of each case's stems against demucs' on one thread: the norm of the difference over the norm, and the largest.
+
+    Demucs on more threads is among the cases: how far rounding alone drives this network apart.
+    """
+
+    def stems(case: Case) -> torch.Tensor:
+        (made,) = place(folder, case).iterdir()
         return torch.stack([read(made / f"{name}.wav")[0] for name in SOURCES])
 
-    reference = stems(DEMUCS)
+    reference = stems((DEMUCS, 1))
     found = {}
-    for side in sides:
-        difference = stems(side) - reference
+    for case in cases:
+        difference = stems(case) - reference
         relative, largest = difference.norm() / reference.norm(), difference.abs().max() / reference.abs().max()
-        found[side] = {"error": float(relative), "largest": float(largest)}
+        found[case] = {"error": float(relative), "largest": float(largest)}
     return found
 
 
@@ -152,9 +160,9 @@ def on_cpu(minutes: float) -> dict[str, Any]:
         folder = Path(name)
         weights = random_model(folder)
         segment = served(SEGMENT, "segment", weights, "cpu", 15 * minutes)
-        found = rounds(WHOLE, lambda case: whole(case, weights, folder / case[0]), 45 * minutes)
-        differences = errors(folder, list(dict.fromkeys(side for side, _ in WHOLE if side != DEMUCS)))
-    made = [row | differences.get(row["side"], {}) for row in rows(WHOLE, found)]
+        found = rounds(WHOLE, lambda case: whole(case, weights, place(folder, case)), 45 * minutes)
+        differences = errors(folder, [case for case in WHOLE if case != (DEMUCS, 1)])
+    made = [row | differences.get((row["side"], row["threads"]), {}) for row in rows(WHOLE, found)]
     samples, rate = read(SONG)
     return {"seconds": samples.shape[1] / rate, "whole": {"rounds": len(found), "rows": made}, "segment": segment}
 

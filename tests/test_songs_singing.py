@@ -169,7 +169,8 @@ def test_silence_stays_silence_outside_the_phrases() -> None:
     assert not out[: int(0.3 * RATE)].any()
     assert not out[int(5.3 * RATE) :].any()
     assert np.abs(out[int(2.75 * RATE) : int(3.05 * RATE)]).max() < 1e-6
-    assert not Singers([made_voice_of()]).sing(Part("vocals", "lead vocal", ()), score, seed()).any()
+    sound, names = Singers([made_voice_of()]).sing(Part("vocals", "lead vocal", ()), score, seed())
+    assert not sound.any() and names == ()
 
 
 @pytest.mark.parametrize("manner", ["sung", "rap", "shout", "soft"])
@@ -177,7 +178,8 @@ def test_silence_stays_silence_outside_the_phrases() -> None:
 def test_a_part_is_the_same_for_the_same_seed(role: str, manner: str) -> None:
     voices = [made_voice_of(), made_voice_of(120.0, "spoken", "speaker")]
     score = made_score(made_part(role, manner))
-    sung = [Singers(voices).sing(score.parts[0], score, seed(number)) for number in (1, 1, 2)]
+    sung, names = zip(*(Singers(voices).sing(score.parts[0], score, seed(number)) for number in (1, 1, 2)), strict=True)
+    assert names[0] == names[1] and set(names[0]) <= {voice.name for voice in voices} and names[0]
     assert np.array_equal(sung[0], sung[1])
     assert not np.array_equal(sung[0], sung[2])
     for out in sung:

@@ -19,7 +19,7 @@ from streamsep.training.config import LoopConfig, OptimiserConfig, TrainConfig
 from streamsep.training.data import STEMS, Library, Song
 from streamsep.training.loop import train
 from streamsep.training.losses import LossConfig
-from streamsep.training.optimiser import Average, learning_rate
+from streamsep.training.optimiser import Average, learning_rate, optimiser_of
 from streamsep.training.report import Report
 from streamsep.training.stopping import check_fresh
 
@@ -77,9 +77,10 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-@pytest.mark.parametrize("prefetch", [False, True])
-def test_resuming_changes_no_bit(tmp_path: Path, library: Library, prefetch: bool) -> None:
-    config = replace(CONFIG, loop=replace(CONFIG.loop, prefetch=prefetch))
+@pytest.mark.parametrize(("prefetch", "kind"), [(False, "adamw"), (True, "adamw"), (False, "muon")])
+def test_resuming_changes_no_bit(tmp_path: Path, library: Library, prefetch: bool, kind: str) -> None:
+    optimiser = replace(CONFIG.optimiser, kind=kind)
+    config = replace(CONFIG, loop=replace(CONFIG.loop, prefetch=prefetch), optimiser=optimiser)
     whole = run(library, tmp_path / "whole", config)
     run(library, tmp_path / "parts", config, max_minutes=0.0)
     assert torch.load(tmp_path / "parts" / "state.pt", weights_only=True)["progress"]["step"] == 0
@@ -110,14 +111,16 @@ def stop_after(out: Path, library: Library, config: TrainConfig, steps: int) -> 
     assert progress.step == steps and signal.getsignal(signal.SIGTERM) is before
 
 
-def test_training_lowers_the_loss_and_writes_what_it_says(tmp_path: Path, library: Library) -> None:
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_training_lowers_the_loss_and_writes_what_it_says(tmp_path: Path, library: Library, kind: str) -> None:
     exported: list[tuple[str, dict[str, Any]]] = []
 
     def export(model: nn.Module, path: Path, record: dict[str, Any]) -> None:
         assert not model.training
         exported.append((path.name, record))
 
-    config = replace(CONFIG, loop=replace(CONFIG.loop, steps=40))
+    optimiser = replace(CONFIG.optimiser, kind=kind)
+    config = replace(CONFIG, loop=replace(CONFIG.loop, steps=40), optimiser=optimiser)
     run(library, tmp_path, config, export=export)
     rows = np.genfromtxt(tmp_path / "log.csv", delimiter=",", names=True)
     assert len(rows) == 40 and rows["loss"][-8:].mean() < rows["loss"][:8].mean() - 0.05
@@ -173,3 +176,24 @@ def test_configuration_survives_a_round_trip_and_refuses_two_ends() -> None:
     assert from_dict(TrainConfig, to_dict(CONFIG)) == CONFIG
     with pytest.raises(StreamsepError, match="hours or steps"):
         from_dict(TrainConfig, {"model": "toy", "loop": {"hours": 1.0, "steps": 5}})
+
+
+def test_muon_moves_a_kernel_alike_in_all_directions_and_the_rest_as_adamw() -> None:
+    """A step's singular values are near the learning rate times 0.2 sqrt(longest side), whatever the gradient's."""
+    model = nn.Sequential(nn.Conv1d(12, 16, 1), nn.Conv1d(16, 2, 3))
+    optimiser = optimiser_of(model, OptimiserConfig(kind="muon", lr=1e-2, weight_decay=0.0))
+    before = [p.detach().clone() for p in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    kernel = next(model.parameters())
+    kernel.grad = torch.zeros_like(kernel)
+    for place, value in enumerate((4.0, -1.0, 0.5)):
+        kernel.grad[place, place] = value
+    optimiser.step()
+    moved = [p.detach() - old for p, old in zip(model.parameters(), before, strict=True)]
+    sizes = -moved[0][:, :, 0].diagonal() / (1e-2 * 0.2 * 16**0.5)
+    assert ((sizes[:3] * torch.tensor([1, -1, 1]) - 1).abs() < 0.4).all() and sizes[3:].abs().max() == 0
+    assert all(torch.allclose(step, torch.full_like(step, -1e-2), rtol=1e-2) for step in moved[1:])
+    assert {group["lr"] for group in optimiser.param_groups} == {1e-2}
+    with pytest.raises(ValueError, match="no optimiser 'sgd'; choose adamw or muon"):
+        OptimiserConfig(kind="sgd")

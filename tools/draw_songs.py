@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from streamsep.errors import missing, telling
-from streamsep.files import Samples, read_audio, resample, to_stereo
+from streamsep.errors import StreamsepError, missing, telling
+from streamsep.files import Samples, read_audio, resample, staged, to_stereo
 from streamsep.training.data import STEMS
 
 _RATE = 22050
@@ -26,7 +26,13 @@ def spectrogram(samples: Samples) -> Samples:
 
 
 def read_stem(folder: Path, stem: str, at: float, seconds: float) -> Samples:
-    """`seconds` of a stem at `_RATE`, that begin where the share `at` of it is over; silence where there is none."""
+    """`seconds` of a stem at `_RATE`, that begin where the share `at` of it is over; silence where there is none.
+
+    Raises:
+        StreamsepError: the folder holds no stem at all, or the stem cannot be read.
+    """
+    if not any(path.stem in STEMS for path in folder.glob("*")):
+        raise StreamsepError(f"{folder} holds none of {', '.join(STEMS)}; name a folder of stems")
     found = next((path for path in sorted(folder.glob(f"{stem}.*"))), None)
     if found is None:
         return np.zeros((2, round(seconds * _RATE)), np.float32)
@@ -53,7 +59,8 @@ def draw(folders: list[Path], seconds: float, at: float, target: Path) -> None:
             if column == 0:
                 axes[row, 0].set_ylabel(f"{stem}\nkHz", fontsize=8)
     figure.tight_layout(pad=0.4)
-    figure.savefig(target, dpi=90)
+    with staged([target]) as (temporary,):
+        figure.savefig(temporary, format=target.suffix[1:] or "png", dpi=90)
     plt.close(figure)
 
 

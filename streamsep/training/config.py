@@ -12,9 +12,10 @@ from streamsep.training.losses import LossConfig
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """AdamW, its schedule, and what steadies it.
+    """The optimiser, its schedule, and what steadies it.
 
     Attributes:
+        kind: "adamw", or "muon": Muon on matrices and kernels, AdamW on all else.
         lr: peak learning rate.
         betas: AdamW's decay rates of the moments.
         weight_decay: AdamW's, on matrices only.
@@ -25,6 +26,7 @@ class OptimiserConfig:
         rescale: standard deviation towards which the initial weights of a causal model's convolutions are scaled.
     """
 
+    kind: str = "adamw"
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 1e-2
@@ -33,6 +35,10 @@ class OptimiserConfig:
     clip: float = 5.0
     ema: float = 0.999
     rescale: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("adamw", "muon"):
+            raise ValueError(f"there is no optimiser {self.kind!r}; choose adamw or muon")
 
 
 @dataclass(frozen=True)

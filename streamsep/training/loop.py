@@ -23,7 +23,7 @@ from streamsep.training.clips import RATE
 from streamsep.training.config import TrainConfig
 from streamsep.training.data import Library
 from streamsep.training.objective import Objective, Separate
-from streamsep.training.optimiser import Average, adamw, learning_rate
+from streamsep.training.optimiser import Average, learning_rate, optimiser_of
 from streamsep.training.parallel import World
 from streamsep.training.report import Report
 from streamsep.training.state import Progress, load_state, save_state
@@ -96,7 +96,7 @@ class Trainer:
         self.objective = world.wrap(objective)
         self.batches = BatchMaker(library, config.batch, model.sources, objective.hop, rank=world.rank)  # type: ignore[arg-type]
         self.effects = None if config.effects is None else BatchEffects(config.effects, self.batches.sources)
-        self.optimiser = adamw(self.model, config.optimiser)
+        self.optimiser = optimiser_of(self.model, config.optimiser)
         self.average = Average(self.model, config.optimiser.ema)
         self.progress = Progress()
         self.score: Score | None = None

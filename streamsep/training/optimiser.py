@@ -1,9 +1,10 @@
-"""AdamW in two groups, its learning-rate schedule, and the moving average of the weights."""
+"""AdamW or Muon, the learning-rate schedule, and the moving average of the weights."""
 
 from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,70 @@ from streamsep.training.config import OptimiserConfig
 
 def adamw(model: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices and kernels, none on biases, gains and scales."""
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr, betas=config.betas)
+
+
+class Muon:
+    """Muon on matrices and kernels, AdamW on all else, as one optimiser (Jordan et al. 2024, "Muon").
+
+    A matrix's step is its momentum with all singular values made alike, as large as AdamW's step would be (Liu et al.
+    2025, arXiv:2502.16982), so that both take the same learning rate. A kernel is a matrix of outputs by all the rest
+    (of inputs by the rest, where it is transposed).
+    """
+
+    def __init__(self, model: nn.Module, config: OptimiserConfig, narrowest: int = 8) -> None:
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self._kernels = [p for p in trained if p.ndim > 1 and min(p.flatten(1).shape) >= narrowest]
+        # Each shares its memory with the kernel, whatever is later written there.
+        self._matrices = [nn.Parameter(p.detach().view(len(p), -1)) for p in self._kernels]
+        chosen = set(map(id, self._kernels))
+        rest = [p for p in trained if id(p) not in chosen]
+        self._adamw = torch.optim.AdamW(rest, lr=config.lr, betas=config.betas, weight_decay=0.0)
+        self._muon = torch.optim.Muon(
+            self._matrices, lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Of both."""
+        return [*self._muon.param_groups, *self._adamw.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients."""
+        self._adamw.zero_grad(set_to_none)
+        for kernel in self._kernels:
+            kernel.grad = None
+
+    def step(self) -> None:
+        """Update all weights by their gradients."""
+        for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
+            matrix.grad = None if kernel.grad is None else kernel.grad.reshape(matrix.shape)
+        self._muon.step()
+        self._adamw.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of both."""
+        return {"muon": self._muon.state_dict(), "adamw": self._adamw.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back what `state_dict` gave.
+
+        Raises:
+            KeyError, ValueError: it is of another optimiser or model.
+        """
+        self._muon.load_state_dict(state["muon"])
+        self._adamw.load_state_dict(state["adamw"])
+
+
+Optimiser = torch.optim.AdamW | Muon
+
+
+def optimiser_of(model: nn.Module, config: OptimiserConfig) -> Optimiser:
+    """What `config.kind` names."""
+    return Muon(model, config) if config.kind == "muon" else adamw(model, config)
 
 
 def learning_rate(step: int, progress: float, config: OptimiserConfig) -> float:

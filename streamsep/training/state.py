@@ -15,7 +15,7 @@ from torch import nn
 
 from streamsep.errors import StreamsepError
 from streamsep.files import staged
-from streamsep.training.optimiser import Average
+from streamsep.training.optimiser import Average, Optimiser
 
 _CURE = "choose another --out"
 
@@ -34,7 +34,7 @@ def save_state(
     path: Path,
     model: nn.Module,
     average: Average,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Optimiser,
     progress: Progress,
     *,
     part_megabytes: float | None = None,
@@ -61,7 +61,7 @@ def save_state(
         _write_parts(path, memory.getvalue(), int(part_megabytes * 1e6), progress.step)
 
 
-def load_state(path: Path, model: nn.Module, average: Average, optimiser: torch.optim.Optimizer) -> Progress:
+def load_state(path: Path, model: nn.Module, average: Average, optimiser: Optimiser) -> Progress:
     """Put a saved state back.
 
     Raises:

@@ -58,14 +58,17 @@ class Maker:
         score, midi = self.score(index)
         session = Session(self.studio, score, [])
         tracks: list[Track] = []
+        heard: list[str] = []
         for number, part in enumerate(score.parts):
             rng = np.random.default_rng([self.config.seed, index, 2, number])
             if part.stem != "vocals":
                 tracks += session.play(part, rng)
             elif self.singers is not None:
-                tracks.append(Track("vocals", part.role, self.singers.sing(part, score, rng)))
+                sung, names = self.singers.sing(part, score, rng)
+                tracks.append(Track("vocals", part.role, sung))
+                heard += names
         stems = mix(tracks, score, np.random.default_rng([self.config.seed, index, 3]))
-        return stems, self._record(index, score, midi, session.used)
+        return stems, self._record(index, score, midi, session.used) | {"singers": list(dict.fromkeys(heard))}
 
     def _record(self, index: int, score: Score, midi: str, used: list[str]) -> dict[str, Any]:
         names = [*used, *(["midi"] if midi else [])]

@@ -26,21 +26,26 @@ class Singers:
 
     voices: Sequence[Voice]
 
-    def sing(self, part: Part, score: Score, rng: Generator) -> Samples:
+    def sing(self, part: Part, score: Score, rng: Generator) -> tuple[Samples, tuple[str, ...]]:
         """The part as it is sung, `[2, T]` at 44.1 kHz over the whole length of the score, its RMS about 0.1.
 
         A lead vocal is one singer, sometimes doubled or with a harmony; a backing vocal one or several, wide. Of the
         manners, `rap` keeps the melody of speech on the rhythm of the notes, `shout` is rough, `soft` full of breath.
+
+        Returns:
+            the sound, and the names of who sings.
         """
         notes = sung_notes(part, score)
         out = np.zeros((2, score.frames), np.float32)
         if not notes:
-            return out
-        for voice in draw_ensemble(self.voices, part, notes, score.style, rng):
+            return out, ()
+        ensemble = draw_ensemble(self.voices, part, notes, score.style, rng)
+        for voice in ensemble:
             sung = perform(voice.notes, voice.singer, score.frames, voice.words, rng)
             out += pan(sung, voice.position) * np.float32(voice.gain)
         heard = level(out)
-        return out * np.float32(0.1 / heard) if heard > 1e-4 else out
+        names = tuple(dict.fromkeys(voice.singer.voice.name for voice in ensemble))
+        return (out * np.float32(0.1 / heard) if heard > 1e-4 else out), names
 
 
 def perform(notes: list[Sung], singer: Singer, frames: int, words: int, rng: Generator) -> Samples:
