@@ -48,10 +48,20 @@ def latency(result: Facts) -> str:
     """The curve of latency against quality and its figures; of no result only that."""
     if not result:
         return "Not measured."
-    steps, minutes = result["budget"]["steps"], result["budget"]["minutes"]
-    budget = f"{steps} steps" if minutes is None else f"{minutes:g} minutes"
     picture = "![Mean SDR over latency](latency.png)"
-    return f"{picture}\n\n{by_group(result)} Every model was trained for {budget}."
+    return f"{picture}\n\n{by_group(result)} Every model was trained for {_budget(result)}."
+
+
+def lookahead(result: Facts) -> str:
+    """What look-ahead buys; of no result only that."""
+    if not result:
+        return "Not measured."
+    return f"{by_group(result)} Every run was {_budget(result)} long, from the same weights."
+
+
+def _budget(result: Facts) -> str:
+    steps, minutes = result["budget"]["steps"], result["budget"]["minutes"]
+    return f"{steps} steps" if minutes is None else f"{minutes:g} minutes"
 
 
 def leakage(result: Facts) -> str:

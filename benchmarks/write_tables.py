@@ -5,7 +5,7 @@
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between those marks is typed by hand.
 `--check` changes nothing and fails if a table is not what its results say. The results come from:
 
-    python -m tools.latency_quality (docs/latency.md)
+    python -m tools.latency_quality, python -m tools.lookahead_quality (docs/latency.md)
     python -m benchmarks.quality --real DIR/lithium DIR/mdn_funk --rendered DIR --json benchmarks/results/quality.json
     streamsep stream examples/lithium/mix.ogg --stems examples/lithium --json benchmarks/results/live.json
     the same with --realtime --json benchmarks/results/realtime.json
@@ -186,6 +186,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "quality by song": ("quality", quality_tables.by_song),
     "leakage": ("quality", quality_tables.leakage),
     "latency": ("latency", quality_tables.latency),
+    "look-ahead": ("lookahead", quality_tables.lookahead),
     **{f"quality of {card.stem}": ("quality", partial(quality_tables.card, system=card.stem)) for card in CARDS},
     "live": ("live", live),
     "realtime": ("realtime", realtime),
@@ -210,7 +211,7 @@ def body(source: str, make: Callable[[dict[str, Any]], str]) -> str:
     path = RESULTS / f"{source}.json"
     if path.exists():
         return make(json.loads(path.read_text(encoding="utf-8")))
-    return make({}) if make in (gpu, streams, quality_tables.latency) else "Not measured yet."
+    return make({}) if make in (gpu, streams, quality_tables.latency, quality_tables.lookahead) else "Not measured yet."
 
 
 def fill(text: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -190,9 +192,14 @@ def test_a_row_that_rests_goes_on_as_if_no_time_had_passed(kind: str, lookahead:
 
 def test_warming_up_leaves_no_trace() -> None:
     mix = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 10 * HOP)).astype(np.float32)
-    pool = make_pool(InPlace(HOP, 11), 2, "static")
-    pool.warm_up(3)
-    assert np.array_equal(separate(pool, mix), separate(make_pool(InPlace(HOP, 11), 2), mix))
+    pool, heard = make_pool(InPlace(HOP, 11), 2, "static"), list[Audio]()
+    with pool.open() as seat:
+        for hop in np.split(mix, 10, -1):
+            pool.warm_up(3)
+            seat.feed(hop)
+            pool.tick()
+            heard.append(seat.read())
+    assert np.array_equal(np.concatenate(heard, -1), separate(make_pool(InPlace(HOP, 11), 2), mix))
     assert pool.report().ticks == 10
 
 
@@ -248,25 +255,102 @@ def test_a_seat_holds_so_much_and_no_more() -> None:
         assert pool.tick() == 1
 
 
-def test_a_stream_that_leaves_during_a_step_is_not_answered() -> None:
+def reopened(pool: StreamPool, seat: Seat) -> Seat:
+    seat.close()
+    return pool.open()
+
+
+def closed(pool: StreamPool, seat: Seat) -> None:
+    seat.close()
+
+
+def reset(pool: StreamPool, seat: Seat) -> Seat:
+    seat.reset()
+    return seat
+
+
+@pytest.mark.parametrize("change", [reopened, closed, reset])
+def test_a_stream_that_leaves_or_is_reset_during_a_step_is_not_answered(
+    change: Callable[[StreamPool, Seat], Seat | None],
+) -> None:
     pool = make_pool(DelaySplit(HOP, 0), 1)
     seat = pool.open()
     seat.feed(ones())
-    process, seats = pool._session.process, [seat]
+    process, seats = pool._session.process, list[Seat | None]()
 
     def meanwhile(mix: Tensor, active: Tensor) -> Tensor:
-        seats[0].close()
-        seats.append(pool.open())
+        seats.append(change(pool, seat))
         return process(mix, active)
 
     pool._session.process = meanwhile  # type: ignore[method-assign, assignment]
     assert pool.tick() == 0
     pool._session.process = process  # type: ignore[method-assign]
-    new = seats[1]
+    new = seats[0] or pool.open()
     assert new.read().shape[-1] == 0
     new.feed(2 * ones())
     assert pool.tick() == 1
-    assert new.read()[0, 0].tolist() == [1.0] * HOP
+    assert new.read()[0, 0, FADE:].tolist() == [1.0] * (HOP - FADE)
+
+
+def test_a_seat_given_back_takes_nothing_with_it() -> None:
+    """Neither what waits for the model nor what waits to be read is there for the next stream, or stepped meanwhile."""
+    pool = make_pool(DelaySplit(HOP, 0), 1)
+    seat = pool.open()
+    seat.feed(ones(2 * HOP + 3))
+    assert pool.tick() == 1
+    seat.close()
+    assert pool.tick() == 0
+    new = pool.open()
+    assert (new.room, new.read().shape[-1], pool.tick()) == (BACKLOG * HOP, 0, 0)
+
+
+def test_a_reader_is_woken_by_a_step_and_by_the_end_of_its_seat() -> None:
+    pool = make_pool(DelaySplit(HOP, 0), 1)
+    seat, heard = pool.open(), list[Any]()
+
+    def read() -> None:
+        try:
+            heard.append(seat.read(HOP, timeout=60).shape[-1])
+        except StreamsepError as error:
+            heard.append(str(error))
+
+    for wake, wanted in ((pool.tick, HOP), (seat.close, "this seat is closed; open another")):
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        wait_until(lambda: sleepers(pool) == 1)
+        seat.feed(ones())
+        wait_until(lambda: sleepers(pool) == 1)  # what was fed cannot be read
+        wake()
+        reader.join(20)
+        assert heard.pop() == wanted
+
+
+def test_a_server_is_woken_by_what_is_fed_and_waits_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamsep.engine.pool._IDLE", 60.0)
+    pool = make_pool(DelaySplit(HOP, 0), 2)
+    first, second, go_on = pool.open(), pool.open(), [True, False]
+    server = threading.Thread(target=pool.serve, args=(lambda: go_on.pop(0), 60.0), daemon=True)
+    server.start()
+    wait_until(lambda: sleepers(pool) == 1)
+    first.feed(ones())
+    time.sleep(0.05)  # a server without patience would step now
+    second.feed(ones())
+    server.join(20)
+    assert not server.is_alive()
+    assert (pool.report().ticks, pool.report().hops) == (1, 2)
+
+
+def sleepers(pool: StreamPool) -> int:
+    """Threads that wait for a change."""
+    with pool._changed:
+        return len(pool._changed._waiters)  # type: ignore[attr-defined]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 
 
 def test_threads_feed_and_read_while_one_serves() -> None:

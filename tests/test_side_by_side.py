@@ -15,9 +15,11 @@ import torch
 from streamsep.config import load_yaml
 from streamsep.errors import StreamsepError
 from streamsep.files import Codec, write_audio
+from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
 from streamsep.training.config import TrainConfig
+from tests.models import tiny
 from tests.toys import ToySeparator
-from tools import latency_quality, listening_clips, train_side_by_side
+from tools import latency_quality, listening_clips, lookahead_quality, train_side_by_side
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "side-by-side.yaml"
 
@@ -83,6 +85,7 @@ def test_the_curve_is_drawn_by_way_and_latency(tmp_path: Path) -> None:
     ways = {
         "b": ("stream", 23.2),
         "a": ("stream", 5.8),
+        "peer-a": ("stream", 23.2),
         "w": ("sliding", 500.0),
         "o": ("offline", None),
         "gain": ("gain", None),
@@ -91,11 +94,34 @@ def test_the_curve_is_drawn_by_way_and_latency(tmp_path: Path) -> None:
         "systems": {name: {"way": way, "latency_ms": late} for name, (way, late) in ways.items()},
         "groups": {"real": {"songs": 2, "scores": {name: {"mean": {"usdr": len(name)}} for name in ways}}},
     }
-    means = {"b": 2.0, "a": 1.0, "w": 3.0, "o": 4.0, "gain": 0.0}
+    means = {"b": 2.0, "a": 1.0, "peer-a": 0.5, "w": 3.0, "o": 4.0, "gain": 0.0}
     assert latency_quality.by_way(result, means) == {
-        "stream": [(5.8, 1.0), (23.2, 2.0)], "sliding": [(500.0, 3.0)], "offline": [(0.0, 4.0)]}  # fmt: skip
+        "stream": [(5.8, 1.0), (23.2, 2.0)], "peer": [(23.2, 0.5)], "sliding": [(500.0, 3.0)], "offline": [(0.0, 4.0)]}  # fmt: skip
     latency_quality.draw(result, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_look_aheads_go_on_from_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One run for each look-ahead and one that draws them, which is then measured at each."""
+    args = arguments(tmp_path, steps=7)
+    args.init, args.hops = tmp_path / "init.safetensors", [0, 2]
+    asked: list[tuple[str, tuple[int, ...]]] = []
+
+    def train_one(config: TrainConfig, name: str, given: argparse.Namespace, rest: list[str]) -> Path:
+        asked.append((name, config.lookaheads))
+        assert rest == ["--threads", "1", "--init", str(args.init)]
+        path = given.out / name / "last.safetensors"
+        path.parent.mkdir()
+        save_checkpoint(tiny(), path, {"training": {"steps": 7}, "licence": "MIT"})
+        return path
+
+    monkeypatch.setattr(lookahead_quality, "train_one", train_one)
+    found = lookahead_quality.train_all(args, ["--threads", "1"])
+    assert asked == [("fixed-0", (0,)), ("fixed-2", (2,)), ("random", (0, 2))]
+    assert list(found) == ["fixed 0 hops", "fixed 2 hops", "random 0 hops", "random 2 hops"]
+    late = [load_checkpoint(found[f"random {hops} hops"]).latency for hops in (0, 2)]
+    assert late == [tiny().latency, tiny(2).latency]
+    assert read_record(found["random 2 hops"])["training"] == {"steps": 7}
 
 
 def test_clips(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:

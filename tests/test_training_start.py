@@ -10,17 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from streamsep.errors import StreamsepError
+from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.checkpoint import save_checkpoint
 from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
+from streamsep.models.lookahead import with_lookahead
 from streamsep.models.registry import build_preset
 from streamsep.training.batches import Batch
 from streamsep.training.losses import LossConfig
-from streamsep.training.objective import Objective
+from streamsep.training.objective import Objective, timing
 from streamsep.training.optimiser import Average, OptimiserConfig, adamw
 from streamsep.training.start import rescale, role, start_from, take_matching
 from streamsep.training.state import Progress, load_state, remove_state, save_state
 from streamsep.training.teacher import Teacher
-from tests.models import tiny
+from tests.models import tiny, tiny_config
 from tests.toys import ToySeparator
 
 OFFLINE = HTDemucsConfig(channels=16, depth=2, nfft=256, bottom_channels=0, layers=1, heads=2, segment=0.1)
@@ -120,11 +122,42 @@ def test_a_warm_state_gives_the_same_loss_and_no_gradient_through_the_past(bf16:
 def test_the_offline_model_trains_through_the_same_objective_but_has_no_state() -> None:
     model = HTDemucs(OFFLINE).train()
     objective = Objective(model, replace(CONFIG, warm=0.0), bf16=True)
-    assert (objective.hop, objective.latency) == (1, 0)
+    assert timing(model) == (1, 0)
     objective(make_batch(4096))[0].backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
     with pytest.raises(StreamsepError, match="no state"):
         Objective(model, replace(CONFIG, warm_state=True))
+
+
+def test_a_twin_with_look_ahead_has_the_same_weights() -> None:
+    model = tiny()
+    assert with_lookahead(model, 0) is model
+    twin, alone = with_lookahead(model, 2), CausalHTDemucs(tiny_config(2)).eval()
+    assert (twin.latency, twin.training) == (model.latency + 2 * model.hop, False)
+    assert all(a is b for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+    alone.load_state_dict(model.state_dict())
+    x = 0.1 * torch.randn(1, 2, 20 * model.hop)
+    with torch.inference_mode():
+        assert torch.equal(twin(x), alone(x)) and not torch.equal(twin(x), model(x))
+    with pytest.raises(StreamsepError, match="only a causal model with attention can look ahead"):
+        with_lookahead(HTDemucs(OFFLINE), 2)
+
+
+def test_steps_draw_their_look_ahead_and_train_the_same_weights() -> None:
+    model, batch = tiny().train(), make_batch(4096)
+    config = LossConfig(warm=0.0, ffts=(256,))
+    objective = Objective(model, config, (0, 3))
+    wanted = {float(Objective(model, config, (hops,))(batch)[0].detach()) for hops in (0, 3)}
+    heard = set()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        model.zero_grad()
+        loss, _ = objective(batch)
+        heard.add(float(loss.detach()))
+        loss.backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+    assert heard == wanted and len(wanted) == 2
+    assert len(list(objective.parameters())) == len(list(model.parameters()))
 
 
 def test_a_state_in_parts_is_the_same_state(tmp_path: Path) -> None:

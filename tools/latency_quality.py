@@ -3,9 +3,9 @@
     python -m tools.latency_quality configs/train/side-by-side.yaml --data DIR --steps 400 \\
         --real DIR/lithium DIR/mdn_funk --rendered DIR
 
-Trains the causal presets of 5.8 to 93 ms and the small offline model as `tools.train_side_by_side` does, then measures
-the causal ones as streams, the offline one behind windows of several look-aheads and over whole songs, and writes
-benchmarks/results/latency.json and docs/latency.png. The same command goes on where it was stopped.
+Trains the causal presets of 5.8 to 93 ms, the peers and the small offline model as `tools.train_side_by_side` does,
+then measures the causal ones as streams, the offline one behind windows of several look-aheads and over whole songs,
+and writes benchmarks/results/latency.json and docs/latency.png. The same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -27,11 +27,16 @@ from tools.train_side_by_side import add_flags, train_all
 Facts = dict[str, Any]
 ROOT = Path(__file__).parents[1]
 OFFLINE = "htdemucs-small"
-MODELS = ("live-23-small", "live-93-small", "live-12-small", OFFLINE, "live-6-small")  # the quickest to learn first
+PEER = "peer-"
+# The quickest to learn first.
+MODELS = ("live-23-small", OFFLINE, "peer-unet", "live-93-small", "live-12-small", "live-6-small", "peer-hs-tasnet")
 # Look-ahead and hop: a stream is late by their sum. Shorter hops than these would only cost time.
 LOOKAHEADS = "50ms/50ms,100ms/100ms,250ms/250ms,500ms/250ms,1s/500ms"
-COLOURS = {"stream": "tab:blue", "sliding": "tab:orange", "offline": "tab:green"}
-WORDS = {"stream": "causal", "sliding": "offline model, sliding window", "offline": "offline model, whole song"}
+COLOURS = {"stream": "tab:blue", "peer": "tab:red", "sliding": "tab:orange", "offline": "tab:green"}
+WORDS = {
+    "stream": "causal", "peer": "causal peers", "sliding": "offline model, sliding window",
+    "offline": "offline model, whole song",
+}  # fmt: skip
 
 
 def systems(weights: dict[str, Path]) -> list[str]:
@@ -61,7 +66,8 @@ def draw(result: Facts, path: Path) -> None:
             if way == "offline":
                 axes.axhline(points[0][1], color=COLOURS[way], ls="--", label=WORDS[way])
             else:
-                axes.plot(*zip(*points, strict=True), "o-", color=COLOURS[way], label=WORDS[way])
+                style = "x" if way == "peer" else "o-"
+                axes.plot(*zip(*points, strict=True), style, color=COLOURS[way], label=WORDS[way])
         axes.axhline(means[GAIN], color="grey", ls=":", label="best constant gain")
         axes.set(xscale="log", xlabel="algorithmic latency, ms", title=f"{group} songs ({facts['songs']})")
         axes.set_ylabel(f"mean SDR over {', '.join(STEMS)}, dB")
@@ -72,12 +78,13 @@ def draw(result: Facts, path: Path) -> None:
 
 
 def by_way(result: Facts, means: dict[str, float]) -> dict[str, list[tuple[float, float]]]:
-    """(latency, dB) of the systems of each way, in the order of their latencies."""
+    """(latency, dB) of the systems of each way, in the order of their latencies; peers are a way of their own."""
     points: dict[str, list[tuple[float, float]]] = {}
     for name, value in means.items():
         facts = result["systems"][name]
-        if facts["way"] in COLOURS:
-            points.setdefault(facts["way"], []).append((facts["latency_ms"] or 0.0, value))
+        way = "peer" if name.startswith(PEER) else facts["way"]
+        if way in COLOURS:
+            points.setdefault(way, []).append((facts["latency_ms"] or 0.0, value))
     return {way: sorted(pairs) for way, pairs in points.items()}
 
 
@@ -87,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="latency_quality", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )  # fmt: skip
-    add_flags(parser, MODELS, "runs/latency")
+    add_flags(parser, "runs/latency", MODELS)
     quality.add_song_flags(parser)
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "latency.json")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "latency.png")

@@ -29,13 +29,14 @@ from streamsep.training.config import TrainConfig
 MODELS = ("live-23-small", "peer-unet", "peer-hs-tasnet", "htdemucs-small")
 
 
-def add_flags(parser: argparse.ArgumentParser, models: Sequence[str], out: str) -> None:
-    """Flags of training side by side."""
+def add_flags(parser: argparse.ArgumentParser, out: str, models: Sequence[str] = ()) -> None:
+    """Flags of training side by side, that of the models where there are some to choose from."""
     parser.add_argument("config", type=Path, help="training configuration; its model and length do not count")
     parser.add_argument(
         "--data", action="append", required=True, metavar="FOLDER[=SHARE]", help="as for streamsep train"
     )
-    parser.add_argument("--models", nargs="+", default=models, help="presets (default: %(default)s)")
+    if models:
+        parser.add_argument("--models", nargs="+", default=models, help="presets (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path(out), help="folder of the runs (default %(default)s)")
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=float, help="training time of each model")
@@ -56,24 +57,30 @@ def train_all(args: argparse.Namespace, rest: Sequence[str]) -> dict[str, Path]:
     for name in args.models:
         preset_info(name)
     for name in tqdm(args.models, desc="models", unit="model"):
-        _train(replace(config, model=name), args, rest)
+        train_one(replace(config, model=name), name, args, rest)
     return {name: args.out / name / "last.safetensors" for name in args.models}
 
 
-def _train(config: TrainConfig, args: argparse.Namespace, rest: Sequence[str]) -> None:
+def train_one(config: TrainConfig, name: str, args: argparse.Namespace, rest: Sequence[str]) -> Path:
+    """Train by one configuration in `args.out / name`, unless that is done; its last averaged weights.
+
+    Raises:
+        StreamsepError: what is there is of another configuration, or the training failed.
+    """
     hours = None if args.minutes is None else args.minutes / 60
     config = replace(config, loop=replace(config.loop, hours=hours, steps=args.steps))
-    path = args.out / f"{config.model}.yaml"
+    path = args.out / f"{name}.yaml"
     text = yaml.safe_dump(to_dict(config), sort_keys=False)
     if path.is_file() and path.read_text(encoding="utf-8") != text:
         raise StreamsepError(f"{path} is of another configuration or budget; choose another --out")
     with staged([path], "choose another --out") as (temporary,):
         temporary.write_text(text, encoding="utf-8")
-    folder = args.out / config.model
+    folder = args.out / name
     command = [sys.executable, "-m", "streamsep", "train", str(path), "--out", str(folder), "--resume"]
     command += ["--cache", str(args.out / "cache"), *(f"--data={root}" for root in args.data), *rest]
     if subprocess.run(command, check=False).returncode:
-        raise StreamsepError(f"the training of {config.model} failed; the same command goes on where it stopped")
+        raise StreamsepError(f"the training of {name} failed; the same command goes on where it stopped")
+    return folder / "last.safetensors"
 
 
 @telling("train_side_by_side")
@@ -83,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="train_side_by_side", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )  # fmt: skip
-    add_flags(parser, MODELS, "runs/side-by-side")
+    add_flags(parser, "runs/side-by-side", MODELS)
     weights = train_all(*parser.parse_known_args(argv))
     print(" ".join(f"-s {name}={path}" for name, path in weights.items()))
     return 0

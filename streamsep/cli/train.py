@@ -72,6 +72,7 @@ def _train(args: argparse.Namespace, config: TrainConfig, out: Path, world: Worl
     import torch
 
     from streamsep.models.checkpoint import save_checkpoint
+    from streamsep.models.lookahead import with_lookahead
     from streamsep.models.registry import build_preset
     from streamsep.training.data import song_folders
     from streamsep.training.loop import train
@@ -85,6 +86,8 @@ def _train(args: argparse.Namespace, config: TrainConfig, out: Path, world: Worl
         check_fresh(out, args.resume, args.restart)
     torch.manual_seed(config.batch.seed)
     model = build_preset(config.model)
+    if config.lookaheads:
+        model = with_lookahead(model, config.lookaheads[0])
     _start(model, args, config, world)
     teacher = Teacher.load(args.teacher, model.sources, world.device) if args.teacher else None  # type: ignore[arg-type]
     with world.one_by_one():

@@ -17,6 +17,8 @@ from streamsep.engine.session import Session
 from streamsep.engine.stats import StepRecorder, StepTimes
 from streamsep.errors import StreamsepError
 
+_IDLE = 0.1  # seconds after which a server without work asks whether to go on
+
 
 @dataclass(frozen=True)
 class PoolReport:
@@ -82,7 +84,6 @@ class StreamPool:
             seat = self._seats[row] = Seat(self, row)
             self._joined += 1
             self._renew.add(row)
-            self._rings.clear(row)
             return seat
 
     def tick(self) -> int:
@@ -92,7 +93,7 @@ class StreamPool:
                 renew, reset = sorted(self._renew), sorted(self._reset)
                 self._renew.clear()
                 self._reset.clear()
-                ready = self._rings.ready() & np.array([seat is not None for seat in self._seats])
+                ready = self._rings.ready()  # a seat that nobody has is empty
                 seats = list(self._seats)
                 mix = self._rings.take(ready)
             if renew:
@@ -132,7 +133,7 @@ class StreamPool:
             self.warm_up()
             while go_on():
                 with self._changed:
-                    if not self._changed.wait_for(lambda: self._waiting() > 0, timeout=0.1):
+                    if not self._changed.wait_for(lambda: self._waiting() > 0, timeout=_IDLE):
                         continue
                     self._changed.wait_for(lambda: self._waiting() == self._open(), timeout=patience)
                 self.tick()

@@ -78,9 +78,17 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything about a run but where the files are; `effects` are those on whole batches, null for none."""
+    """Everything about a run but where the files are.
+
+    Attributes:
+        model: preset.
+        lookaheads: hops that a causal model looks ahead, one of them drawn at every step; it is validated and saved
+            with the first. None: as the preset says.
+        effects: on whole batches, null for none.
+    """
 
     model: str
+    lookaheads: tuple[int, ...] = ()
     data: DataConfig = field(default_factory=DataConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     loss: LossConfig = field(default_factory=LossConfig)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from streamsep.errors import StreamsepError
+from streamsep.models.lookahead import with_lookahead
 from streamsep.training.batches import Batch
 from streamsep.training.clips import RATE
 from streamsep.training.losses import LossConfig, separation_loss
@@ -20,37 +21,43 @@ class Objective(nn.Module):
 
     Args:
         model: causal (with `hop`, `latency` and, for a warm state, `init_state` and `step`) or offline.
+        lookaheads: hops that a causal model looks ahead, one of them drawn at every call; none for its own.
         bf16: run the model under bfloat16 autocast; its spectrograms and the loss stay in float32.
         teacher: `mix [B, C, T] -> sources [B, S, C, T]`, not late; no part of what is trained.
 
     Raises:
-        StreamsepError: a warm state is asked of a model that has none.
+        StreamsepError: a warm state or a look-ahead is asked of a model that has none.
     """
 
-    def __init__(self, model: nn.Module, config: LossConfig, *, bf16: bool = False, teacher: Separate | None = None):
+    def __init__(
+        self, model: nn.Module, config: LossConfig, lookaheads: Sequence[int] = (), *, bf16: bool = False,
+        teacher: Separate | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         if config.warm_state and not hasattr(model, "step"):
             raise StreamsepError("an offline model has no state to warm; set loss: warm_state to false")
-        self.model, self.config, self.bf16, self.teacher = model, config, bf16, teacher
-        self.hop, self.latency = timing(model)
+        self.config, self.bf16, self.teacher = config, bf16, teacher
+        self.models = nn.ModuleList([with_lookahead(model, hops) for hops in lookaheads] or [model])
+        self.hop, _ = timing(model)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss and, detached, its parts."""
+        model = self.models[int(torch.randint(len(self.models), ()))]
         taught = None if self.teacher is None else self.teacher(batch.mix)
         with torch.autocast(batch.mix.device.type, torch.bfloat16, enabled=self.bf16):
-            estimate = self._estimate(batch.mix)
-        return separation_loss(estimate.float(), batch, self.latency, self.config, taught)
+            estimate = self._estimate(model, batch.mix)
+        return separation_loss(estimate.float(), batch, timing(model)[1], self.config, taught)
 
-    def _estimate(self, mix: Tensor) -> Tensor:
+    def _estimate(self, model: nn.Module, mix: Tensor) -> Tensor:
         warm = round(self.config.warm * RATE / self.hop) * self.hop
         if not (self.config.warm_state and warm):
-            estimate: Tensor = self.model(mix)
+            estimate: Tensor = model(mix)
             return estimate
         longest = max(warm, mix.shape[-1] - warm) // self.hop
-        state = self.model.init_state(mix.shape[0], longest, mix.device)  # type: ignore[operator]
+        state = model.init_state(mix.shape[0], longest, mix.device)  # type: ignore[operator]
         with torch.no_grad():
-            before, state = self.model.step(mix[..., :warm], state)  # type: ignore[operator]
-        after, _ = self.model.step(mix[..., warm:], state)  # type: ignore[operator]
+            before, state = model.step(mix[..., :warm], state)  # type: ignore[operator]
+        after, _ = model.step(mix[..., warm:], state)  # type: ignore[operator]
         return torch.cat([before, after], -1)
 
 
