@@ -96,7 +96,9 @@ def test_the_curve_is_drawn_by_way_and_latency(tmp_path: Path) -> None:
     }
     means = {"b": 2.0, "a": 1.0, "peer-a": 0.5, "w": 3.0, "o": 4.0, "gain": 0.0}
     assert latency_quality.by_way(result, means) == {
-        "stream": [(5.8, 1.0), (23.2, 2.0)], "peer": [(23.2, 0.5)], "sliding": [(500.0, 3.0)], "offline": [(0.0, 4.0)]}  # fmt: skip
+        "stream": [(5.8, 1.0), (23.2, 2.0)], "peer": [(23.2, 0.5)],
+        "sliding": [(500.0, 3.0)], "offline": [(0.0, 4.0)],
+    }  # fmt: skip
     latency_quality.draw(result, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
