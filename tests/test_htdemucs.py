@@ -253,3 +253,18 @@ def test_the_reference_helper_hides_nothing() -> None:
     vectors = {name: p for name, p in model.named_parameters() if p.dim() == 1}
     assert len(vectors) > 100
     assert all(p.numel() < 8 or float(p.detach().std()) > 0.05 for p in vectors.values())
+
+
+def test_stems_sum_to_the_mix_where_that_is_wanted() -> None:
+    torch.manual_seed(0)
+    free = HTDemucs(SMALL).eval()
+    bound = HTDemucs(replace(SMALL, mix_consistency=True)).eval()
+    bound.load_state_dict(free.state_dict())
+    mix = noise((1, 2, 10_000))
+    with torch.inference_mode():
+        loose, stems = free(mix), bound(mix)
+    torch.testing.assert_close(stems.sum(1), mix, rtol=0, atol=1e-5)
+    assert (loose.sum(1) - mix).abs().max() > 1e-2
+    torch.testing.assert_close(
+        stems - stems.mean(1, keepdim=True), loose - loose.mean(1, keepdim=True), rtol=0, atol=1e-5
+    )

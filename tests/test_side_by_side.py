@@ -66,7 +66,7 @@ def test_a_run_goes_on_only_with_its_own_budget(tmp_path: Path, commands: list[l
 
 
 def test_the_systems_of_the_curve() -> None:
-    texts = latency_quality.systems({"live-6-small": Path("a"), "htdemucs-small": Path("b")})
+    texts = latency_quality.systems({"live-6-small": Path("a"), "offline-small": Path("b")})
     assert texts[0] == "live-6-small=stream:a" and texts[2] == "offline=offline:b"
     from streamsep.evaluation.systems import parse_systems
 

@@ -26,7 +26,7 @@ from tools.train_side_by_side import add_flags, train_all
 
 Facts = dict[str, Any]
 ROOT = Path(__file__).parents[1]
-OFFLINE = "htdemucs-small"
+OFFLINE = "offline-small"
 PEER = "peer-"
 # The quickest to learn first.
 MODELS = ("live-23-small", OFFLINE, "peer-unet", "live-93-small", "live-12-small", "live-6-small", "peer-hs-tasnet")

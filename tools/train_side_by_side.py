@@ -26,7 +26,7 @@ from streamsep.files import staged
 from streamsep.models.registry import preset_info
 from streamsep.training.config import TrainConfig
 
-MODELS = ("live-23-small", "peer-unet", "peer-hs-tasnet", "htdemucs-small")
+MODELS = ("live-23-small", "peer-unet", "peer-hs-tasnet", "offline-small")
 
 
 def add_flags(parser: argparse.ArgumentParser, out: str, models: Sequence[str] = ()) -> None:

@@ -50,6 +50,7 @@ class HTDemucsConfig:
         segment: seconds the model was trained on.
         use_train_segment: pad shorter inputs to the segment when evaluating.
         cross: whether the transformer's odd layers attend to the other domain; else to their own.
+        mix_consistency: share what the stems miss of the mix equally among them; not so in the official models.
     """
 
     sources: tuple[str, ...] = ("drums", "bass", "other", "vocals")
@@ -67,6 +68,7 @@ class HTDemucsConfig:
     segment: float = 7.8
     use_train_segment: bool = True
     cross: bool = True
+    mix_consistency: bool = False
 
     def __post_init__(self) -> None:
         check_sources(self.sources)
@@ -199,7 +201,10 @@ class HTDemucs(nn.Module):
         split = (len(self.sources), -1)
         spec = _as_complex(x.unflatten(1, split) * std[:, None] + mean[:, None])
         wave = xt.unflatten(1, split) * std_t[:, None] + mean_t[:, None]
-        return wave + ispectro(spec, length)
+        sources = wave + ispectro(spec, length)
+        if self.config.mix_consistency:
+            sources = sources + (mix - sources.sum(1))[:, None] / len(self.sources)
+        return sources
 
     def network(self, x: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
         """All layers: x [B, 2 * C, F, frames] and xt [B, C, T] at unit level -> the same with C * S in place of C."""
