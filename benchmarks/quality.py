@@ -42,12 +42,14 @@ class Measuring:
         seconds: only the first of each song; None for all.
         jobs: processes at a time.
         leakage: whether to measure what leaks into the vocals.
+        brief: leave out BSS eval, two thirds of the work.
     """
 
     out: Path
     seconds: float | None = None
     jobs: int = 1
     leakage: bool = True
+    brief: bool = False
 
     def compare(self, looks: Sequence[Look], songs: Sequence[SongFiles], name: str, brief: bool = False) -> list[Facts]:
         """All systems on all songs; failures are told."""
@@ -71,7 +73,7 @@ def run(systems: Sequence[str], groups: Mapping[str, Sequence[SongFiles]], measu
         "songs": {},
     }
     for name, files in groups.items():
-        songs = measuring.compare([*models, *marks], files, name)
+        songs = measuring.compare([*models, *marks], files, name, measuring.brief)
         result["groups"][name] = {"songs": len(songs), "scores": group_quality(songs, STEMS)}
         if measuring.leakage:
             result["groups"][name]["leakage"] = leakage(models, files, measuring, name)

@@ -104,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace, rest: Sequence[str]) -> None:
     """Train, measure, write and draw."""
     weights = train_all(args, rest)
-    measuring = quality.Measuring(args.out / "measured", args.seconds, args.jobs, leakage=False)
+    measuring = quality.Measuring(args.out / "measured", args.seconds, args.jobs, leakage=False, brief=True)
     result = quality.run(systems(weights), quality.find_songs(args), measuring)
     result["budget"] = {"steps": args.steps, "minutes": args.minutes}
     quality.write(result, args.json)

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> None:
     """Train, measure and write."""
     songs = quality.find_songs(args)
     systems = [f"{name}=stream:{path}" for name, path in train_all(args, rest).items()]
-    measuring = quality.Measuring(args.out / "measured", args.seconds, args.jobs, leakage=False)
+    measuring = quality.Measuring(args.out / "measured", args.seconds, args.jobs, leakage=False, brief=True)
     result = quality.run(systems, songs, measuring)
     result["budget"] = {"steps": args.steps, "minutes": args.minutes}
     quality.write(result, args.json)
