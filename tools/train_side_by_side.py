@@ -56,9 +56,8 @@ def train_all(args: argparse.Namespace, rest: Sequence[str]) -> dict[str, Path]:
     config = load_yaml(TrainConfig, args.config)
     for name in args.models:
         preset_info(name)
-    for name in tqdm(args.models, desc="models", unit="model"):
-        train_one(replace(config, model=name), name, args, rest)
-    return {name: args.out / name / "last.safetensors" for name in args.models}
+    names = tqdm(args.models, desc="models", unit="model")
+    return {name: train_one(replace(config, model=name), name, args, rest) for name in names}
 
 
 def train_one(config: TrainConfig, name: str, args: argparse.Namespace, rest: Sequence[str]) -> Path:

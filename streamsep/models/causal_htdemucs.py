@@ -23,6 +23,7 @@ from streamsep.models.causal_config import DOMAINS, CausalConfig
 from streamsep.models.causal_lstm import CrossDomainLSTM, LSTMState
 from streamsep.models.causal_transformer import CrossDomainTransformer, TransformerState
 from streamsep.models.causal_unet import UNet, UNetState
+from streamsep.models.consistency import share_missing
 
 Absent = tuple[()]  # the state of a part that the model does not have
 
@@ -223,7 +224,7 @@ class CausalHTDemucs(nn.Module):
             voices.append(wave * F.threshold(level, self.level.floor, 0.0))
         sources = sum(voices[1:], voices[0])
         if self.mix_consistency:
-            sources = sources + (heard.dry[:, :-1] - sources.sum(1))[:, None] / len(self.sources)
+            sources = share_missing(sources, heard.dry[:, :-1])
         return sources, state
 
     def _features(self, spectrum: Tensor) -> Tensor:

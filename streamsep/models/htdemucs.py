@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from streamsep.dsp.stft import ispectro, spectro
 from streamsep.errors import StreamsepError
 from streamsep.models.config_checks import MAX_WIDTH, SAMPLE_RATES, check_range, check_sources
+from streamsep.models.consistency import share_missing
 from streamsep.models.offline_layers import (
     KERNEL,
     STRIDE,
@@ -203,7 +204,7 @@ class HTDemucs(nn.Module):
         wave = xt.unflatten(1, split) * std_t[:, None] + mean_t[:, None]
         sources = wave + ispectro(spec, length)
         if self.config.mix_consistency:
-            sources = sources + (mix - sources.sum(1))[:, None] / len(self.sources)
+            sources = share_missing(sources, mix)
         return sources
 
     def network(self, x: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:

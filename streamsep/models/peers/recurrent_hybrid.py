@@ -20,6 +20,7 @@ from streamsep.layers.norm import LevelState, RunningLevel
 from streamsep.layers.recurrent import LSTM, Memory
 from streamsep.layers.stft import ISTFT, STFT
 from streamsep.models.config_checks import MAX_WIDTH, SAMPLE_RATES, check_range, check_sources
+from streamsep.models.consistency import share_missing
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class RecurrentHybrid(nn.Module):
         voices = go("istft", masked) + self._synthesise(masks_wave * basis[:, None], state, after)
         sources = voices * dry[:, None, -1:]
         if self.mix_consistency:
-            sources = sources + (dry[:, :-1] - sources.sum(1))[:, None] / len(self.sources)
+            sources = share_missing(sources, dry[:, :-1])
         return sources, None if state is None else RecurrentHybridState(**after)
 
     def _think(self, go: Any, magnitudes: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
