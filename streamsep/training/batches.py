@@ -14,6 +14,7 @@ from torch import Tensor
 from streamsep.training.augment import crop_start, decibels, flip_and_swap, place_voice, read_at_speed
 from streamsep.training.clips import RATE, Clip, Generator, Samples
 from streamsep.training.data import STEMS, Library, Song
+from streamsep.training.in_time import Moment, Pace
 
 Range = tuple[float, float]
 _LEVEL = 0.1  # RMS of a stem before its random gain
@@ -27,6 +28,8 @@ class BatchConfig:
         size: mixtures a batch, of each process where there are several.
         seconds: length of each, rounded to the model's hop.
         remix: probability that every stem comes from a song of its own.
+        in_time: probability that the stems of a remix keep time: all in the tempo of one song, at speeds within
+            `speed`, and at one place in the bar; songs of unknown tempo and extra recordings then take no part.
         gain: per-stem gain in a remix, after levelling each stem.
         own_gain: per-stem gain in a song's own mix.
         overall: gain of the mixture.
@@ -43,6 +46,7 @@ class BatchConfig:
     size: int = 4
     seconds: float = 6.0
     remix: float = 0.7
+    in_time: float = 0.0
     gain: Range = (-8.0, 6.0)
     own_gain: Range = (-3.0, 3.0)
     overall: Range = (-12.0, 6.0)
@@ -120,6 +124,7 @@ class BatchMaker:
         self.rows = range(rank * config.size, (rank + 1) * config.size)
         self.frames = max(round(config.seconds * RATE / hop), 1) * hop
         self._song_weights = _weights(library, library.songs, [song.length for song in library.songs])
+        self._tempos = [song.tempo for song in library.songs if song.tempo is not None]
         self._holders = {stem: self._weighed_holders(stem) for stem in self.sources}
         self._extra_weights = {stem: _grow([clip.length for clip in clips]) for stem, clips in library.extra.items()}
 
@@ -164,22 +169,31 @@ class BatchMaker:
     def _remix(self, rng: Generator) -> tuple[Crops, tuple[str, ...]]:
         stems: Crops = {}
         joined: tuple[str, ...] = ()
+        moment = self._moment(rng)
         for stem in map(str, rng.permutation(sorted(self.sources))):
             if stem in joined:
                 continue
-            if self._takes_extra(stem, rng):
+            if moment is None and self._takes_extra(stem, rng):
                 stems[stem] = self._extra(stem, rng)
                 continue
             holders = [(song, w) for song, w in self._holders[stem] if not (_mixed(song, stem) & set(stems))]
+            if moment is not None:
+                holders = [(song, w) for song, w in holders if moment.pace(song.tempo)]
             if holders:
                 weights = np.array([weight for _, weight in holders])
                 song = holders[int(rng.choice(len(holders), p=weights / weights.sum()))][0]
-                stems[stem] = self._stem(song.clips[stem], rng)
+                stems[stem] = self._stem(song.clips[stem], rng, moment and moment.pace(song.tempo))
                 joined = song.joined if _mixed(song, stem) else joined
         return self._silence(stems, rng), joined
 
-    def _stem(self, clip: Clip, rng: Generator) -> Crop:
-        crop = self._levelled(clip, rng)
+    def _moment(self, rng: Generator) -> Moment | None:
+        """What a remix keeps time with, at random or never as `in_time` says."""
+        if not (self._tempos and self.config.in_time) or rng.random() >= self.config.in_time:
+            return None
+        return Moment(self._tempos[int(rng.integers(len(self._tempos)))], float(rng.random()), self.config.speed)
+
+    def _stem(self, clip: Clip, rng: Generator, pace: Pace | None = None) -> Crop:
+        crop = self._levelled(clip, rng, pace)
         return crop.changed(lambda x: flip_and_swap(x * np.float32(decibels(*self.config.gain, rng)), rng))
 
     def _takes_extra(self, stem: str, rng: Generator) -> bool:
@@ -193,9 +207,11 @@ class BatchMaker:
         voice = self._levelled(clip, rng).changed(lambda x: place_voice(x, rng))
         return voice.changed(lambda x: flip_and_swap(x * np.float32(decibels(*self.config.gain, rng)), rng))
 
-    def _levelled(self, clip: Clip, rng: Generator) -> Crop:
+    def _levelled(self, clip: Clip, rng: Generator, pace: Pace | None = None) -> Crop:
         start = crop_start(clip, self.frames, rng.random() < self.config.active, rng)
-        speed = self._speed(rng)
+        speed = self._speed(rng) if pace is None else pace.speed
+        if pace is not None:
+            start = pace.start(start, max(clip.length - round(self.frames * speed), 0))
         gain = np.float32(_LEVEL / max(clip.level, 1e-4))
         return Crop(read_at_speed(clip, start, self.frames, speed) * gain, clip.band * speed)
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from streamsep.errors import StreamsepError
 from streamsep.training.clips import SUFFIXES, Clip, cached_clip, cached_sum
+from streamsep.training.in_time import Tempo, tempo_of
 from streamsep.training.layouts import STEMS, song_files, song_folders
 from streamsep.training.practice import open_practice
 
@@ -66,12 +67,16 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Song:
-    """One song; a stem without a clip is silent, unless it is `joined` with one that has a clip."""
+    """One song; a stem without a clip is silent, unless it is `joined` with one that has a clip.
+
+    Its tempo is None where it is not known.
+    """
 
     name: str
     clips: Mapping[str, Clip]
     joined: tuple[str, ...] = ()
     root: str = ""
+    tempo: Tempo | None = None
 
     @property
     def length(self) -> int:
@@ -175,7 +180,7 @@ def open_songs(
     for name, folder in tqdm(folders.items(), desc="songs", unit="song", disable=quiet, leave=False):
         files = song_files(folder)
         clips = {stem: cached_sum(paths, root / name / stem) for stem, paths in files.stems.items()}
-        songs.append(Song(name, clips, tuple((joined or {}).get(name, files.joined)), str(data)))
+        songs.append(Song(name, clips, tuple((joined or {}).get(name, files.joined)), str(data), tempo_of(folder)))
     return tuple(songs)
 
 
