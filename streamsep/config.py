@@ -35,12 +35,35 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def load_yaml(cls: type[T], path: str | Path) -> T:
-    """Read one YAML file into the dataclass `cls`.
+    """Read one YAML file into the dataclass `cls`; see `read_whole`.
 
     Raises:
         StreamsepError: unreadable file, malformed YAML, unknown key, or wrong type.
     """
-    return from_dict(cls, read_yaml(path), str(path))
+    return from_dict(cls, read_whole(Path(path)), str(path))
+
+
+def read_whole(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A YAML mapping with what it takes from others: `like: other.yaml` names one that holds where it is silent.
+
+    Mappings are joined key by key, everything else is replaced.
+
+    Raises:
+        StreamsepError: as `read_yaml`; files that are like each other in a circle.
+    """
+    data = read_yaml(path)
+    like = data.pop("like", None)
+    if like is None:
+        return data
+    other = (path.parent / str(like)).resolve()
+    if other in (path.resolve(), *above):
+        raise StreamsepError(f"{path} is like {like}, which is like itself; break the circle")
+    return _joined(read_whole(other, (*above, path.resolve())), data)
+
+
+def _joined(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    both = [key for key in data if isinstance(data[key], dict) and isinstance(base.get(key), dict)]
+    return {**base, **data, **{key: _joined(base[key], data[key]) for key in both}}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from streamsep.config import from_dict, load_yaml, read_yaml, to_dict
+from streamsep.config import from_dict, load_yaml, read_whole, read_yaml, to_dict
 from streamsep.errors import StreamsepError
 
 
@@ -127,6 +127,28 @@ def test_yaml_files_are_read_and_named_in_errors(tmp_path: Path) -> None:
     path.write_text("name: n\nsise: 2\n")
     with pytest.raises(StreamsepError, match=r"a\.yaml: unknown key 'sise'"):
         load_yaml(Outer, path)
+
+
+def test_a_file_that_is_like_another_says_only_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "base.yaml").write_text("name: n\ninner: {size: 2}\nplain: [1, 2]\nboth: {a: 1, b: {c: 2}}\n")
+    (tmp_path / "deep" / "next.yaml").write_text("like: ../base.yaml\nplain: [3]\nboth: {b: {d: 3}}\n")
+    (tmp_path / "last.yaml").write_text("like: deep/next.yaml\ninner: null\nboth: {b: {c: 4}}\n")
+    expected = {"name": "n", "inner": None, "plain": [3], "both": {"a": 1, "b": {"c": 4, "d": 3}}}
+    assert read_whole(tmp_path / "last.yaml") == expected
+    (tmp_path / "outer.yaml").write_text("like: base2.yaml\nname: m\n")
+    (tmp_path / "base2.yaml").write_text("name: n\ninner: {size: 2}\n")
+    assert load_yaml(Outer, tmp_path / "outer.yaml") == Outer("m", Inner(2))
+
+
+def test_files_like_each_other_in_a_circle_and_missing_ones_are_refused(tmp_path: Path) -> None:
+    for name, like in (("a", "b.yaml"), ("b", "c.yaml"), ("c", "a.yaml"), ("self", "self.yaml"), ("lost", "none.yaml")):
+        (tmp_path / f"{name}.yaml").write_text(f"like: {like}\n")
+    for name in ("a", "self"):
+        with pytest.raises(StreamsepError, match="is like itself; break the circle"):
+            load_yaml(Outer, tmp_path / f"{name}.yaml")
+    with pytest.raises(StreamsepError, match=r"cannot read the configuration .*none\.yaml"):
+        load_yaml(Outer, tmp_path / "lost.yaml")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from streamsep.config import config_folder, read_yaml
+from streamsep.config import config_folder, read_whole
 from streamsep.errors import StreamsepError
 from streamsep.models.checkpoint import load_checkpoint
 from streamsep.models.model_classes import build_model
@@ -71,7 +71,7 @@ def build_preset(name: str) -> nn.Module:
     path = config_folder("models") / f"{name}.yaml"
     if name not in preset_names():
         raise StreamsepError(f"there is no preset {name!r}{_near(name, preset_names())}; see: streamsep models list")
-    data = read_yaml(path)
+    data = read_whole(path)
     if data.keys() != {"class", "config"}:
         raise StreamsepError(f"{path} must have the keys class and config, and no others")
     return build_model(data["class"], data["config"], str(path))
