@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from streamsep.errors import StreamsepError
+from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.checkpoint import load_checkpoint
+from streamsep.training.widen import widen
 
 # A causal model numbers the layers of a level, and which layers there are is a matter of its configuration.
 _CAUSAL = re.compile(
@@ -38,15 +40,21 @@ def rescale(model: nn.Module, reference: float) -> None:
 
 
 def start_from(model: nn.Module, path: Path) -> None:
-    """Take over the weights of a checkpoint of the same architecture.
+    """Take over the weights of a checkpoint of the same architecture, or of a narrower one: see `widen`.
 
     Raises:
         StreamsepError: it is of another, or cannot be read.
     """
+    start = load_checkpoint(path)
     try:
-        model.load_state_dict(load_checkpoint(path).state_dict())
-    except RuntimeError:
-        raise StreamsepError(f"{path} is another model than the configuration's; choose another --init") from None
+        if type(start) is type(model) is CausalHTDemucs:
+            widen(start, model)
+        else:
+            model.load_state_dict(start.state_dict())
+    except (RuntimeError, ValueError):
+        raise StreamsepError(
+            f"{path} is another model than the configuration's, and no narrower one; choose another --init"
+        ) from None
 
 
 def take_matching(model: nn.Module, path: Path) -> str:

@@ -1,0 +1,96 @@
+"""A wider and deeper model that answers as a narrower one does: what a run may start from, in place of random weights.
+
+Every channel is there several times, and whoever listens to it takes unequal parts of each copy, so that the copies
+learn different things (T. Chen et al. 2016, arXiv:1511.05641, "Net2Net", with shares drawn at random). Norms see the
+same mean and variance, attention the same heads more often. Further layers add nothing at first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from streamsep.layers.attention import Attention
+from streamsep.models.causal_bottleneck import FeedForward
+
+_UNEVEN = 0.25  # standard deviation of a copy's share about its mean, times the number of copies
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
+_LISTENERS = (nn.Linear, nn.Conv1d, nn.Conv2d, *_TRANSPOSED)
+
+
+def widen(narrow: nn.Module, wide: nn.Module, seed: int = 0) -> None:
+    """Give `wide` weights with which it answers as `narrow`.
+
+    Args:
+        narrow: a causal model with attention.
+        wide: one of the same class whose channels, dim and heads are whole multiples, level by level, and whose
+            transformer may have more layers.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if {width for _, (_, width) in _heads(narrow)} != {width for _, (_, width) in _heads(wide)}:
+        raise ValueError("the heads of its attention must be as wide, and more of them")
+    before, listening, heads = narrow.state_dict(), _listening(wide), dict(_heads(wide))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in wide.state_dict().items():
+            if name in before:
+                copied = _copied(before[name], weight, listening.get(name), heads.get(name, ()), generator)
+                weight.copy_(copied)
+            elif not name.startswith("transformer.layers."):
+                raise ValueError(f"the narrower model has no {name}")
+        for name, part in wide.named_modules():
+            last = part.out if isinstance(part, Attention) else part.down if isinstance(part, FeedForward) else None
+            if last is not None and not any(key.startswith(f"{name}.") for key in before):
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
+
+
+def _listening(model: nn.Module) -> dict[str, int]:
+    """The axis of its inputs, by name of each matrix or kernel."""
+    return {
+        f"{name}.weight": 0 if isinstance(part, _TRANSPOSED) else 1
+        for name, part in model.named_modules()
+        if isinstance(part, _LISTENERS)
+    }
+
+
+def _heads(model: nn.Module) -> Iterator[tuple[str, tuple[int, int]]]:
+    """`(axis, width of a head)` of the weights that have heads along an axis."""
+    for name, part in model.named_modules():
+        if isinstance(part, Attention):
+            width = part.out.in_features // part.heads
+            yield f"{name}.out.weight", (1, width)
+            for kind in ("queries", "keys_values"):
+                yield f"{name}.{kind}.weight", (0, width)
+                yield f"{name}.{kind}.bias", (0, width)
+
+
+def _copied(
+    old: Tensor, new: Tensor, listening: int | None, heads: tuple[int, ...], generator: torch.Generator
+) -> Tensor:
+    """`old` in the shape of `new`, every channel beside its copies (heads as a whole)."""
+    if old.dim() != new.dim():
+        raise ValueError(f"weights of shape {tuple(old.shape)} do not become {tuple(new.shape)}")
+    for axis, (few, many) in enumerate(zip(old.shape, new.shape, strict=True)):
+        copies, rest = divmod(many, few)
+        if rest:
+            raise ValueError(f"{many} channels are no multiple of {few}")
+        if copies == 1:
+            continue
+        width = heads[1] if heads and heads[0] == axis else 1
+        old = old.unflatten(axis, (-1, width)).repeat_interleave(copies, axis).flatten(axis, axis + 1)
+        if axis == listening:
+            old = old * _shares(old, axis, copies, width, generator)
+    return old
+
+
+def _shares(x: Tensor, axis: int, copies: int, width: int, generator: torch.Generator) -> Tensor:
+    """A factor for every element of `x`; those of the copies of one channel sum to one."""
+    shape = list(x.unflatten(axis, (-1, copies, width)).shape)
+    shares = 1 + _UNEVEN * torch.randn(shape, generator=generator)
+    shares = shares - shares.mean(axis + 1, keepdim=True) + 1
+    return (shares / copies).flatten(axis, axis + 2)
