@@ -1,8 +1,8 @@
 """Find the tempo of songs that keep one, for remixes in time: `python tools/find_tempos.py FOLDER ...`
 
 A folder holds songs as for `streamsep train --data`. librosa finds the beats of each song; where they lie on one
-straight line, `song.json` in the song's folder is told the tempo and the first beat (of the four of a bar it may be any). A
-song that wavers, or whose tempo is known, is left as it is.
+straight line, `song.json` in the song's folder is told the tempo and the first beat (of the four of a bar it may be
+any). A song that wavers, or whose tempo is known, is left as it is.
 """
 
 from __future__ import annotations
