@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,6 +53,35 @@ def test_it_answers_as_the_narrow_one(times: tuple[int, ...], layers: int) -> No
         torch.testing.assert_close(wide(x), narrow(x), atol=1e-7, rtol=1e-6)
 
 
+def bare(config: CausalConfig) -> CausalConfig:
+    """Without what a level may lack."""
+
+    def branch(old: BranchConfig) -> BranchConfig:
+        return replace(old, dconv_depth=1, decoder_dconv=False, encoder_rewrite=False)
+
+    return replace(config, waveform=branch(config.waveform), spectrogram=branch(config.spectrogram))
+
+
+PARTS: dict[str, Any] = {"dconv_depth": 3, "decoder_dconv": True, "encoder_rewrite": True}
+
+
+@pytest.mark.parametrize("more", [PARTS, *({name: value} for name, value in PARTS.items())])
+@pytest.mark.parametrize("times", [1, 2])
+def test_new_parts_of_a_level_change_nothing_at_first(more: dict[str, Any], times: int) -> None:
+    config = wider(bare(CONFIG), (times,) * LEVELS)
+    config = replace(config, spectrogram=replace(config.spectrogram, **more), waveform=replace(config.waveform, **more))
+    narrow, wide = shaken(CausalHTDemucs(bare(CONFIG))).double().eval(), CausalHTDemucs(config).double().eval()
+    x = 0.1 * torch.randn(2, 2, 24 * CONFIG.hop, dtype=torch.double)
+    with torch.inference_mode():
+        widen(narrow, wide)
+        torch.testing.assert_close(wide(x), narrow(x), atol=1e-7, rtol=1e-6)
+    wide(x).square().sum().backward()
+    still = [name for name, p in wide.named_parameters() if p.grad is None or not p.grad.any()]
+    # A block that adds nothing learns first how much to add.
+    assert all(".blocks." in name or "transformer" in name for name in still), still
+    assert not any(name.endswith("scale") for name in still)
+
+
 def test_copies_learn_different_things() -> None:
     wide = CausalHTDemucs(wider(CONFIG, (2,) * LEVELS))
     widen(shaken(CausalHTDemucs(CONFIG)), wide)
@@ -70,9 +100,11 @@ def test_what_is_no_multiple_is_refused(tmp_path: Path) -> None:
         widen(CausalHTDemucs(narrow), CausalHTDemucs(odd))
     with pytest.raises(ValueError, match="no multiple"):
         widen(CausalHTDemucs(wider(CONFIG, (2,) * LEVELS)), CausalHTDemucs(CONFIG))
-    other = replace(CONFIG, spectrogram=replace(CONFIG.spectrogram, decoder_dconv=not CONFIG.spectrogram.decoder_dconv))
-    with pytest.raises((ValueError, RuntimeError)):
-        widen(CausalHTDemucs(CONFIG), CausalHTDemucs(other))
+    with pytest.raises(ValueError, match=r"the wider model has no waveform\.|the wider model has no spectrogram\."):
+        widen(CausalHTDemucs(CONFIG), CausalHTDemucs(bare(CONFIG)))
+    alone = replace(CONFIG, branches="waveform")
+    with pytest.raises(ValueError, match=r"the narrower model has no (stft|spectrogram)"):
+        widen(CausalHTDemucs(alone), CausalHTDemucs(CONFIG))
     save_checkpoint(CausalHTDemucs(odd), tmp_path / "odd.safetensors", {})
     with pytest.raises(StreamsepError, match="another model than the configuration's, and no narrower one"):
         start_from(CausalHTDemucs(CONFIG), tmp_path / "odd.safetensors")

@@ -2,22 +2,28 @@
 
 Every channel is there several times, and whoever listens to it takes unequal parts of each copy, so that the copies
 learn different things (T. Chen et al. 2016, arXiv:1511.05641, "Net2Net", with shares drawn at random). Norms see the
-same mean and variance, attention the same heads more often. Further layers add nothing at first.
+same mean and variance, attention the same heads more often. Further layers, residual blocks and gated convolutions pass
+on at first what comes in.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from streamsep.layers.attention import Attention
+from streamsep.layers.dconv import Block
 from streamsep.models.causal_bottleneck import FeedForward
 
 _UNEVEN = 0.25  # standard deviation of a copy's share about its mean, times the number of copies
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 _LISTENERS = (nn.Linear, nn.Conv1d, nn.Conv2d, *_TRANSPOSED)
+# A level numbers its layers, and which there are is a matter of its configuration: their kinds tell them apart.
+_NUMBER = re.compile(r"(coders\.\d+)\.layers\.\d+")
+_NEW = re.compile(r"transformer\.layers\.|.+\.blocks\.\d+\.|.+\.encoders\.\d+\.layers\.\d+\.function\.0\.")
 
 
 def widen(narrow: nn.Module, wide: nn.Module, seed: int = 0) -> None:
@@ -25,28 +31,54 @@ def widen(narrow: nn.Module, wide: nn.Module, seed: int = 0) -> None:
 
     Args:
         narrow: a causal model with attention.
-        wide: one of the same class whose channels, dim and heads are whole multiples, level by level, and whose
-            transformer may have more layers.
+        wide: one of the same class whose channels, dim and heads are whole multiples, level by level, and which may
+            have more: layers of its transformer, residual blocks, encoders' gated convolutions.
 
     Raises:
         ValueError: it is not.
     """
     if {width for _, (_, width) in _heads(narrow)} != {width for _, (_, width) in _heads(wide)}:
         raise ValueError("the heads of its attention must be as wide, and more of them")
-    before, listening, heads = narrow.state_dict(), _listening(wide), dict(_heads(wide))
+    before = {_NUMBER.sub(r"\1", name): weight for name, weight in narrow.state_dict().items()}
+    listening, heads = _listening(wide), dict(_heads(wide))
     generator = torch.Generator().manual_seed(seed)
+    new = []
     with torch.no_grad():
         for name, weight in wide.state_dict().items():
-            if name in before:
-                copied = _copied(before[name], weight, listening.get(name), heads.get(name, ()), generator)
-                weight.copy_(copied)
-            elif not name.startswith("transformer.layers."):
-                raise ValueError(f"the narrower model has no {name}")
-        for name, part in wide.named_modules():
-            last = part.out if isinstance(part, Attention) else part.down if isinstance(part, FeedForward) else None
-            if last is not None and not any(key.startswith(f"{name}.") for key in before):
-                nn.init.zeros_(last.weight)
-                nn.init.zeros_(last.bias)
+            old = before.pop(_NUMBER.sub(r"\1", name), None)
+            if old is None:
+                new.append(name)
+            else:
+                weight.copy_(_copied(old, weight, listening.get(name), heads.get(name, ()), generator))
+        _pass_on(wide, new)
+    if before:
+        raise ValueError(f"the wider model has no {next(iter(before))}")
+
+
+def _pass_on(model: nn.Module, new: list[str]) -> None:
+    """Let the parts whose weights are `new` answer what they are asked, or add nothing to it."""
+    for name in new:
+        if not _NEW.match(name):
+            raise ValueError(f"the narrower model has no {name}")
+    for path in {name.rpartition(".")[0] for name in new}:
+        part, around = model.get_submodule(path), model.get_submodule(path.rpartition(".")[0])
+        if isinstance(part, Block):
+            nn.init.zeros_(part.scale)
+        elif (isinstance(around, Attention) and part is around.out) or (
+            isinstance(around, FeedForward) and part is around.down
+        ):
+            nn.init.zeros_(part.weight)
+            nn.init.zeros_(part.bias)
+        elif ".function" in path:
+            _twice_the_half(part)
+
+
+def _twice_the_half(gated: nn.Module) -> None:
+    """A convolution before a GLU, so that both together change nothing: `2 x sigmoid(0)`."""
+    assert isinstance(gated, (nn.Conv1d, nn.Conv2d)) and gated.bias is not None
+    nn.init.zeros_(gated.bias)
+    nn.init.zeros_(gated.weight)
+    nn.init.eye_(gated.weight[: gated.in_channels].flatten(1)).mul_(2)
 
 
 def _listening(model: nn.Module) -> dict[str, int]:
