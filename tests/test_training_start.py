@@ -119,6 +119,21 @@ def test_a_warm_state_gives_the_same_loss_and_no_gradient_through_the_past(bf16:
         assert parameter.grad is not None and bool(torch.isfinite(parameter.grad).all())
 
 
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_compiled_step_has_the_same_loss_and_gradients() -> None:
+    """By the tracing and the derivatives of the compiler alone: its C++ takes minutes, and is PyTorch's to test."""
+    batch, found = make_batch(), []
+    for compiled in (False, True):
+        model = tiny().train()
+        objective = Objective(model, replace(CONFIG, energy=0.3, rests=0.1))
+        if compiled:
+            objective.compile(backend="aot_eager", dynamic=False)
+        loss, _ = objective(batch)
+        loss.backward()
+        found.append([loss.detach(), *(p.grad for p in model.parameters())])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
+
+
 def test_the_offline_model_trains_through_the_same_objective_but_has_no_state() -> None:
     model = HTDemucs(OFFLINE).train()
     objective = Objective(model, replace(CONFIG, warm=0.0), bf16=True)

@@ -1,48 +1,69 @@
-"""Average two checkpoints of one architecture: `python tools/average_weights.py FIRST SECOND -o OUT [--share 0.5]`
+"""Average checkpoints of one training: `python tools/average_weights.py A B ... -o OUT [--shares 0.3 0.7]`
 
-Weights that come of one another by training may be better in the mean than either (M. Wortsman et al. 2022,
-arXiv:2203.05482). The record is the second's, and says what was averaged.
+Weights that come of one another, or of one beginning, may be better in the mean than any of them (M. Wortsman et al.
+2022, arXiv:2203.05482). The model and the record are the last one's; the record says what was averaged. One from before
+the model was widened (`streamsep train --init`) is widened in the same way first.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from streamsep.errors import StreamsepError, telling
 from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
+from streamsep.training.start import start_from
 
 
-def average(first: Path, second: Path, out: Path, share: float) -> None:
-    """Write `(1 - share)` of the first's weights and `share` of the second's.
+def average(paths: Sequence[Path], shares: Sequence[float], out: Path) -> None:
+    """Write the sum of each checkpoint's weights times its share.
 
     Raises:
         StreamsepError: they are of different architectures, or a file cannot be read or written.
     """
-    model, other = load_checkpoint(first), load_checkpoint(second)
-    before, after = model.state_dict(), other.state_dict()
-    if {name: value.shape for name, value in before.items()} != {name: value.shape for name, value in after.items()}:
-        raise StreamsepError(f"{first} and {second} are different models; choose two of one training")
-    model.load_state_dict({name: torch.lerp(value, after[name], share) for name, value in before.items()})
-    record = {key: read_record(second)[key] for key in ("training", "licence")}
-    steps = read_record(first)["training"]["steps"]
-    record["training"]["averaged"] = {"share": share, "with_steps": steps}
+    model = load_checkpoint(paths[-1])
+    mean = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
+    for path, share in zip(paths, shares, strict=True):
+        for name, value in _as_in(model, path).items():
+            mean[name] += share * value
+    model.load_state_dict(mean)
+    record = {key: read_record(paths[-1])[key] for key in ("training", "licence")}
+    record["training"]["averaged"] = [
+        {"steps": read_record(path)["training"]["steps"], "share": share}
+        for path, share in zip(paths, shares, strict=True)
+    ]
     save_checkpoint(model, out, record)
+
+
+def _as_in(model: torch.nn.Module, path: Path) -> dict[str, Tensor]:
+    """The checkpoint's weights in the shapes of `model`."""
+    same = deepcopy(model)
+    try:
+        start_from(same, path)
+    except StreamsepError:
+        load_checkpoint(path)  # its own message, where it cannot be read
+        raise StreamsepError(f"{path} is another model than the last; choose checkpoints of one training") from None
+    return dict(same.state_dict())
 
 
 @telling("average_weights")
 def main() -> int:
-    """Average two files."""
+    """Average the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("first", type=Path, help="a checkpoint of streamsep (.safetensors with its .json)")
-    parser.add_argument("second", type=Path, help="another, trained on from the first")
+    parser.add_argument("checkpoints", type=Path, nargs="+", help="checkpoints of streamsep (.safetensors with .json)")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the checkpoint to write")
-    parser.add_argument("--share", type=float, default=0.5, help="of the second, 0 to 1 (default %(default)s)")
+    parser.add_argument("--shares", type=float, nargs="+", help="of each; they sum to 1 (default: equal ones)")
     args = parser.parse_args()
-    average(args.first, args.second, args.out, args.share)
+    shares = args.shares or [1 / len(args.checkpoints)] * len(args.checkpoints)
+    if len(shares) != len(args.checkpoints) or abs(sum(shares) - 1) > 1e-6:
+        raise StreamsepError(f"--shares must be {len(args.checkpoints)} numbers that sum to 1, one for each checkpoint")
+    average(args.checkpoints, shares, args.out)
     return 0
 
 

@@ -54,6 +54,8 @@ class LoopConfig:
         excerpts: excerpts of each validation song.
         excerpt_seconds: length of each.
         bf16: run the model under bfloat16 autocast (its spectrograms and the loss stay in float32).
+        compile: let PyTorch fuse the step's operations; takes a minute or two at the start, and a C++ compiler (on CUDA
+            also Triton).
         prefetch: draw the next batch in a thread while the model works.
         log_seconds: seconds between rows of the log; 0 for a row a step, null for 2 on a terminal and 30 elsewhere.
     """
@@ -66,6 +68,7 @@ class LoopConfig:
     excerpts: int = 4
     excerpt_seconds: float = 8.0
     bf16: bool = False
+    compile: bool = False
     prefetch: bool = False
     log_seconds: float | None = None
 

@@ -93,6 +93,8 @@ class Trainer:
         self.model, self.config, self.out, self.world = model.to(world.device).train(), config, out, world
         self.library, self.report, self._export = library, report, export
         objective = Objective(self.model, config.loss, config.lookaheads, bf16=config.loop.bf16, teacher=teacher)
+        if config.loop.compile:
+            objective.compile(dynamic=False)  # in place: hooks of the world's wrapping stay around it
         self.objective = world.wrap(objective)
         self.batches = BatchMaker(library, config.batch, model.sources, objective.hop, rank=world.rank)  # type: ignore[arg-type]
         self.effects = None if config.effects is None else BatchEffects(config.effects, self.batches.sources)

@@ -42,7 +42,7 @@ class Objective(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss and, detached, its parts."""
-        model = self.models[int(torch.randint(len(self.models), ()))]
+        model = self.models[int(torch.randint(len(self.models), ())) if len(self.models) > 1 else 0]
         taught = None if self.teacher is None else self.teacher(batch.mix)
         with torch.autocast(batch.mix.device.type, torch.bfloat16, enabled=self.bf16):
             estimate = self._estimate(model, batch.mix)
