@@ -82,6 +82,7 @@ class CausalConfig:
         level_seconds: time constant of the running input level.
         complex_mask: masks turn phases too; real masks halve the widest layer.
         mix_consistency: share what the stems miss of the mix equally among them.
+        full_band: whether the spectrogram branch also hears and answers all bins at once; see `FullBand`.
         branches: "both", or only the "spectrogram" or the "waveform" branch.
     """
 
@@ -98,6 +99,7 @@ class CausalConfig:
     level_seconds: float = 3.0
     complex_mask: bool = True
     mix_consistency: bool = True
+    full_band: bool = False
     branches: str = "both"
 
     def __post_init__(self) -> None:
@@ -110,6 +112,8 @@ class CausalConfig:
         check_range("compression", self.compression, 0.01, 1)
         check_range("level_seconds", self.level_seconds, 0.001, 600)
         check_choice("branches", self.branches, ("both", *DOMAINS))
+        if self.full_band and self.branches == "waveform":
+            raise ValueError("full_band is a part of the spectrogram branch, which branches: waveform leaves out")
         if math.prod(self.waveform.strides) != self.hop:
             raise ValueError(f"the waveform strides {self.waveform.strides} must multiply to the hop of {self.hop}")
         if self.window < 2 * self.hop:

@@ -39,8 +39,9 @@ def fuse(model: CausalHTDemucs, precision: torch.dtype, side_by_side: bool) -> C
     if isinstance(twin.transformer, CrossDomainTransformer):
         _replace(twin.transformer)
         twin.transformer.together = twin.together
-    for network in (*twin.branches, twin.transformer):
-        network.to(precision)
+    for network in (*twin.branches, twin.full_band, twin.transformer):
+        if network is not None:
+            network.to(precision)
     return twin
 
 

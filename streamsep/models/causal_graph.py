@@ -15,6 +15,7 @@ from streamsep.errors import StreamsepError
 from streamsep.models import graph_spectrum
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.causal_transformer import CrossDomainTransformer
+from streamsep.models.full_band import FullBand
 from streamsep.models.graph_attention import RING, TransformerNodes
 from streamsep.models.graph_nodes import GraphNodes, Value
 from streamsep.models.graph_unet import UNetNodes
@@ -94,7 +95,8 @@ class HopNodes:
             spectrum, nyquist = self._analyse(normed)
             features = self._features(spectrum)
             branches.append(UNetNodes(graph, model.spectrogram, "spectrogram", self.bins))
-            bottoms.append(branches[-1].encode(features, 3 * self.channels))
+            bottom = branches[-1].encode(features, 3 * self.channels)
+            bottoms.append(bottom if model.full_band is None else self._hear(model.full_band, features, bottom))
         if model.waveform is not None:
             branches.append(UNetNodes(graph, model.waveform, "waveform", self.hop))
             bottoms.append(branches[-1].encode(graph.add("Transpose", normed, perm=[1, 0]), self.channels))
@@ -104,12 +106,31 @@ class HopNodes:
             graph.add("Transpose", branch.decode(bottom), perm=[1, 0])
             for branch, bottom in zip(branches, deep, strict=True)
         ]
+        if model.full_band is not None:
+            answers[0] = self._answer(model.full_band, deep[0], answers[0])
         voices = []
         if model.spectrogram is not None:
             voices.append(graph.add("Mul", self._synthesise(answers[0], spectrum, nyquist), level))
         if model.waveform is not None:
             voices.append(graph.add("Mul", answers[-1], self._loud(level)))
         return voices[0] if len(voices) == 1 else graph.add("Add", *voices)
+
+    def _hear(self, full_band: FullBand, features: Value, bottom: Value) -> Value:
+        """The bottleneck's input `[tokens, deep]` with what all magnitudes tell it; see `FullBand`."""
+        graph, (width, tokens) = self.graph, full_band.deep
+        kinds = np.arange(2, 3 * self.channels, 3)
+        row = graph.reshape(graph.add("Gather", features, kinds, axis=1), 1, self.bins * self.channels)
+        weight = full_band.hearing.weight.unflatten(1, (self.channels, self.bins)).unflatten(0, (width, tokens))
+        weight = weight.permute(3, 2, 1, 0).flatten(2).flatten(0, 1)
+        bias = full_band.hearing.bias.unflatten(0, (width, tokens)).T.flatten()
+        return graph.add("Add", bottom, graph.reshape(graph.linear(row, weight, bias), tokens, width))
+
+    def _answer(self, full_band: FullBand, bottom: Value, masks: Value) -> Value:
+        """The masks `[outputs, bins]` with what the bottleneck's output `[tokens, deep]` adds to them."""
+        graph, (width, tokens) = self.graph, full_band.deep
+        weight = full_band.answering.weight.unflatten(1, (width, tokens)).transpose(1, 2).flatten(1).T
+        row = graph.linear(graph.reshape(bottom, 1, tokens * width), weight, full_band.answering.bias)
+        return graph.add("Add", masks, graph.reshape(row, full_band.outputs, self.bins))
 
     def _loud(self, level: Value) -> Value:
         """The level, and nothing at its floor."""

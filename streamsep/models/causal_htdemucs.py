@@ -24,6 +24,7 @@ from streamsep.models.causal_lstm import CrossDomainLSTM, LSTMState
 from streamsep.models.causal_transformer import CrossDomainTransformer, TransformerState
 from streamsep.models.causal_unet import UNet, UNetState
 from streamsep.models.consistency import share_missing
+from streamsep.models.full_band import FullBand
 
 Absent = tuple[()]  # the state of a part that the model does not have
 
@@ -78,6 +79,7 @@ class CausalHTDemucs(nn.Module):
         self.istft: ISTFT | None = None
         self.spectrogram: UNet | None = None
         self.waveform: UNet | None = None
+        self.full_band: FullBand | None = None
         if "spectrogram" in config.domains:
             self._add_spectrogram(config)
         if "waveform" in config.domains:
@@ -100,6 +102,9 @@ class CausalHTDemucs(nn.Module):
         self.istft = ISTFT(config.window, config.hop, (stems, channels))
         parts = 2 if config.complex_mask else 1
         self.spectrogram = UNet(config.spectrogram, 3 * channels, parts * channels * stems, bins, config.lookahead)
+        if config.full_band:
+            deep = (config.spectrogram.channels[-1], config.tokens)
+            self.full_band = FullBand(channels, bins, deep, parts * channels * stems)
         with torch.no_grad():
             self.spectrogram.output_bias.view(stems, channels, parts)[..., 0] = 1 / stems
 
@@ -205,12 +210,18 @@ class CausalHTDemucs(nn.Module):
         """Masks and waveforms, and the states of both branches and of what `think` makes of their bottlenecks."""
         branches = self.branches
         encoded = self.together([partial(b.encode, x, s) for b, x, s in zip(branches, inputs, states, strict=True)])
-        deep, mind = think(tuple(bottom for bottom, _, _ in encoded))
+        bottoms = [bottom for bottom, _, _ in encoded]
+        if self.full_band is not None:
+            bottoms[0] = bottoms[0] + self.full_band.hear(inputs[0][:, 2::3])  # see `_features`
+        deep, mind = think(tuple(bottoms))
         parts = zip(branches, deep, encoded, strict=True)
         decoded = self.together([partial(b.decode, x, skips, state) for b, x, (_, skips, state) in parts])
         after: dict[str, Any] = dict.fromkeys(DOMAINS, ())
         after |= {name: state for name, (_, state) in zip(self.config.domains, decoded, strict=True)}
-        return [answer for answer, _ in decoded], (*after.values(), mind)
+        answers = [answer for answer, _ in decoded]
+        if self.full_band is not None:
+            answers[0] = answers[0] + self.full_band.answer(deep[0])
+        return answers, (*after.values(), mind)
 
     def speak(self, answers: Sequence[Tensor], heard: Heard, state: Any) -> tuple[Tensor, Any]:
         """The stems from the networks' answers, and the state of the inverse STFT."""

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from streamsep.layers.attention import Attention
 from streamsep.layers.dconv import Block
 from streamsep.models.causal_bottleneck import FeedForward
+from streamsep.models.full_band import FullBand
 
 _UNEVEN = 0.25  # standard deviation of a copy's share about its mean, times the number of copies
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 _LISTENERS = (nn.Linear, nn.Conv1d, nn.Conv2d, *_TRANSPOSED)
 # A level numbers its layers, and which there are is a matter of its configuration: their kinds tell them apart.
 _NUMBER = re.compile(r"(coders\.\d+)\.layers\.\d+")
-_NEW = re.compile(r"transformer\.layers\.|.+\.blocks\.\d+\.|.+\.encoders\.\d+\.layers\.\d+\.function\.0\.")
+_NEW = re.compile(r"full_band\.|transformer\.layers\.|.+\.blocks\.\d+\.|.+\.encoders\.\d+\.layers\.\d+\.function\.0\.")
 
 
 def widen(narrow: nn.Module, wide: nn.Module, seed: int = 0) -> None:
@@ -40,7 +41,7 @@ def widen(narrow: nn.Module, wide: nn.Module, seed: int = 0) -> None:
     if {width for _, (_, width) in _heads(narrow)} != {width for _, (_, width) in _heads(wide)}:
         raise ValueError("the heads of its attention must be as wide, and more of them")
     before = {_NUMBER.sub(r"\1", name): weight for name, weight in narrow.state_dict().items()}
-    listening, heads = _listening(wide), dict(_heads(wide))
+    listening, groups = _listening(wide), dict(_heads(wide)) | dict(_tokens(wide))
     generator = torch.Generator().manual_seed(seed)
     new = []
     with torch.no_grad():
@@ -49,7 +50,7 @@ def widen(narrow: nn.Module, wide: nn.Module, seed: int = 0) -> None:
             if old is None:
                 new.append(name)
             else:
-                weight.copy_(_copied(old, weight, listening.get(name), heads.get(name, ()), generator))
+                weight.copy_(_copied(old, weight, listening.get(name), groups.get(name, ()), generator))
         _pass_on(wide, new)
     if before:
         raise ValueError(f"the wider model has no {next(iter(before))}")
@@ -69,6 +70,8 @@ def _pass_on(model: nn.Module, new: list[str]) -> None:
         ):
             nn.init.zeros_(part.weight)
             nn.init.zeros_(part.bias)
+        elif isinstance(around, FullBand):
+            around.silence()
         elif ".function" in path:
             _twice_the_half(part)
 
@@ -101,10 +104,18 @@ def _heads(model: nn.Module) -> Iterator[tuple[str, tuple[int, int]]]:
                 yield f"{name}.{kind}.bias", (0, width)
 
 
+def _tokens(model: nn.Module) -> Iterator[tuple[str, tuple[int, int]]]:
+    """`(axis, tokens of a channel)` of the weights that have channels of several tokens along an axis."""
+    for name, part in model.named_modules():
+        if isinstance(part, FullBand):
+            for kind, axis in (("hearing.weight", 0), ("hearing.bias", 0), ("answering.weight", 1)):
+                yield f"{name}.{kind}", (axis, part.deep[1])
+
+
 def _copied(
-    old: Tensor, new: Tensor, listening: int | None, heads: tuple[int, ...], generator: torch.Generator
+    old: Tensor, new: Tensor, listening: int | None, group: tuple[int, ...], generator: torch.Generator
 ) -> Tensor:
-    """`old` in the shape of `new`, every channel beside its copies (heads as a whole)."""
+    """`old` in the shape of `new`, every channel beside its copies (heads, and a channel's tokens, as a whole)."""
     if old.dim() != new.dim():
         raise ValueError(f"weights of shape {tuple(old.shape)} do not become {tuple(new.shape)}")
     for axis, (few, many) in enumerate(zip(old.shape, new.shape, strict=True)):
@@ -113,7 +124,7 @@ def _copied(
             raise ValueError(f"{many} channels are no multiple of {few}")
         if copies == 1:
             continue
-        width = heads[1] if heads and heads[0] == axis else 1
+        width = group[1] if group and group[0] == axis else 1
         old = old.unflatten(axis, (-1, width)).repeat_interleave(copies, axis).flatten(axis, axis + 1)
         if axis == listening:
             old = old * _shares(old, axis, copies, width, generator)
