@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from streamsep.engine.executor import make_executor
 from streamsep.models.causal_config import BranchConfig
 from streamsep.models.causal_htdemucs import CausalHTDemucs
+from streamsep.models.registry import build_preset
 from streamsep.training.widen import widen
 from tests.contract import Case, verify_contract
 from tests.models import tiny_config, wake
@@ -99,3 +100,13 @@ def test_widened(before: bool) -> None:
 def test_a_waveform_alone_has_no_bins() -> None:
     with pytest.raises(ValueError, match="full_band is a part of the spectrogram branch"):
         replace(tiny_config(), full_band=True, branches="waveform")
+
+
+def test_the_preset_is_the_shipped_one_with_a_wider_bottleneck() -> None:
+    with torch.device("meta"):
+        model, whole = build_preset("live-23-small-full-band"), build_preset("live-23-small")
+    assert isinstance(model, CausalHTDemucs) and isinstance(whole, CausalHTDemucs)
+    config, plain = model.config, whole.config
+    assert config.full_band and not plain.full_band and model.latency == whole.latency
+    assert config == replace(plain, full_band=True, spectrogram=config.spectrogram, transformer=config.transformer)
+    assert config.spectrogram == replace(plain.spectrogram, channels=(*plain.spectrogram.channels[:-1], 256))
