@@ -6,6 +6,7 @@ The public names are imported when they are first used: `import streamsep` stays
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from streamsep.models.streaming import separate_stream
 
 __version__ = "0.1.0"
+
+# oneDNN (of PyTorch 2.13) answers some strided bfloat16 convolutions wrongly by Intel's AMX, by more than they are
+# large; it reads this at its first operation.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")
 
 __all__ = [
     "CausalConfig",
