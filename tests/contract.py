@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
+from streamsep.engine.executor import make_executor
 from streamsep.engine.state import clone_state, map_state
 from streamsep.layers.base import State
 from streamsep.layers.ring import Clock
@@ -233,3 +235,26 @@ def assert_close(case: Case, got: Any, wanted: Any, message: str) -> None:
         assert a.shape == b.shape, f"{case.name}: {message}: {tuple(a.shape)} against {tuple(b.shape)}"
         error, scale = (a - b).abs().max(), b.abs().max().clamp_min(1e-6)
         assert bool(error <= case.tolerance * scale), f"{case.name}: {message}: {float(error / scale):.2e} relative"
+
+
+def play(executor: Any, x: Tensor, hops: int, start: int = 0) -> Tensor:
+    """The signal through an ONNX executor, `hops` at a time, from an empty state at position `start`."""
+    state = executor.init_state()
+    state["clock"][0, 0] = start
+    parts = []
+    for chunk in x.split(hops * executor.separator.hop, -1):
+        y, state = executor(chunk, state)
+        parts.append(y.clone())
+    return torch.cat(parts, -1)
+
+
+def verify_graph(model: Any) -> None:
+    """The model's ONNX graph, hop by hop, gives its full pass.
+
+    Skips the test where the extra onnx is missing.
+    """
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    x = 0.1 * torch.randn(1, 2, 20 * model.hop)
+    with torch.inference_mode():
+        torch.testing.assert_close(play(make_executor("onnx", model), x, 1), model(x), rtol=0, atol=1e-5)

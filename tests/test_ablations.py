@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from streamsep.engine.executor import best_executor, make_executor
 from streamsep.errors import StreamsepError
@@ -17,7 +17,7 @@ from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.checkpoint import load_checkpoint, save_checkpoint
 from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
 from streamsep.models.registry import build_preset
-from tests.contract import Case, stream, verify_contract
+from tests.contract import Case, stream, verify_contract, verify_graph
 from tests.models import tiny, tiny_config, wake
 
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -171,17 +171,7 @@ def test_a_config_of_before_is_the_whole_model() -> None:
 @pytest.mark.parametrize("lookahead", [0, 1])
 @pytest.mark.parametrize("variant", ATTENTIVE)
 def test_graph_agrees(variant: str, lookahead: int) -> None:
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    model = build(variant, lookahead)
-    executor = make_executor("onnx", model)
-    x = 0.1 * torch.randn(1, 2, 20 * model.hop)
-    state, parts = executor.init_state(), list[Tensor]()
-    with torch.inference_mode():
-        for hop in x.split(model.hop, -1):
-            y, state = executor(hop, state)
-            parts.append(y.clone())
-        torch.testing.assert_close(torch.cat(parts, -1), model(x), rtol=0, atol=1e-5)
+    verify_graph(build(variant, lookahead))
 
 
 def test_recurrent_layers_have_no_graph() -> None:

@@ -17,6 +17,7 @@ from streamsep.layers.rotary import PERIOD
 from streamsep.models.causal_config import BranchConfig
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.causal_transformer import CrossDomainTransformer
+from tests.contract import play
 from tests.engine_toys import DelaySplit
 from tests.models import preset, tiny, tiny_config, wake
 
@@ -40,17 +41,6 @@ MODELS = {
     "live-23-small": lambda: preset("live-23-small"),
     "live-93-small": lambda: preset("live-93-small"),
 }
-
-
-def play(executor: OnnxExecutor, x: torch.Tensor, hops: int, start: int = 0) -> torch.Tensor:
-    """The signal through an executor, `hops` at a time, from an empty state at position `start`."""
-    state = executor.init_state()
-    state["clock"][0, 0] = start
-    parts = []
-    for chunk in x.split(hops * executor.separator.hop, -1):
-        y, state = executor(chunk, state)
-        parts.append(y.clone())
-    return torch.cat(parts, -1)
 
 
 def error(got: torch.Tensor, wanted: torch.Tensor) -> float:

@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from streamsep.engine.executor import make_executor
 from streamsep.models.causal_config import BranchConfig
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.registry import build_preset
 from streamsep.training.widen import widen
-from tests.contract import Case, verify_contract
+from tests.contract import Case, verify_contract, verify_graph
 from tests.models import tiny_config, wake
 
 WIDE = BranchConfig((8, 12), (4, 2), dconv_depth=1)  # four tokens
@@ -39,17 +38,7 @@ def test_law(lookahead: int, branches: str) -> None:
 @pytest.mark.parametrize("lookahead", [0, 1])
 @pytest.mark.parametrize("complex_mask", [True, False])
 def test_graph_agrees(lookahead: int, complex_mask: bool) -> None:
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    model = build(lookahead, complex_mask)
-    executor = make_executor("onnx", model)
-    x = 0.1 * torch.randn(1, 2, 20 * model.hop)
-    state, parts = executor.init_state(), list[Tensor]()
-    with torch.inference_mode():
-        for hop in x.split(model.hop, -1):
-            y, state = executor(hop, state)
-            parts.append(y.clone())
-        torch.testing.assert_close(torch.cat(parts, -1), model(x), rtol=0, atol=1e-5)
+    verify_graph(build(lookahead, complex_mask))
 
 
 def test_fused_agrees() -> None:

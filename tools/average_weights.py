@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from streamsep.errors import StreamsepError, telling
 from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
-from streamsep.training.start import start_from
+from streamsep.training.start import take_over
 
 
 def average(paths: Sequence[Path], shares: Sequence[float], out: Path) -> None:
@@ -27,27 +26,22 @@ def average(paths: Sequence[Path], shares: Sequence[float], out: Path) -> None:
     Raises:
         StreamsepError: they are of different architectures, or a file cannot be read or written.
     """
-    model = load_checkpoint(paths[-1])
-    mean = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
-    for path, share in zip(paths, shares, strict=True):
-        for name, value in _as_in(model, path).items():
-            mean[name] += share * value
+    models, records = [load_checkpoint(path) for path in paths], [read_record(path) for path in paths]
+    model, record = models[-1], records[-1]
+    given = [_as_in(model, other, path) for other, path in zip(models, paths, strict=True)]
+    mean = {name: sum(s * values[name] for s, values in zip(shares, given, strict=True)) for name in given[-1]}
     model.load_state_dict(mean)
-    record = {key: read_record(paths[-1])[key] for key in ("training", "licence")}
-    record["training"]["averaged"] = [
-        {"steps": read_record(path)["training"]["steps"], "share": share}
-        for path, share in zip(paths, shares, strict=True)
-    ]
-    save_checkpoint(model, out, record)
+    averaged = [{"steps": each["training"]["steps"], "share": s} for each, s in zip(records, shares, strict=True)]
+    training = {**record["training"], "averaged": averaged}
+    save_checkpoint(model, out, {"training": training, "licence": record["licence"]})
 
 
-def _as_in(model: torch.nn.Module, path: Path) -> dict[str, Tensor]:
-    """The checkpoint's weights in the shapes of `model`."""
+def _as_in(model: nn.Module, other: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The weights of `other`, read from `path`, in the shapes of `model`."""
     same = deepcopy(model)
     try:
-        start_from(same, path)
-    except StreamsepError:
-        load_checkpoint(path)  # its own message, where it cannot be read
+        take_over(same, other)
+    except ValueError:
         raise StreamsepError(f"{path} is another model than the last; choose checkpoints of one training") from None
     return dict(same.state_dict())
 

@@ -21,13 +21,8 @@ class FullBand(nn.Module):
         self.deep, self.outputs = deep, outputs
         width = deep[0] * deep[1]
         self.hearing, self.answering = nn.Linear(channels * bins, width), nn.Linear(width, outputs * bins)
-        self.silence()
-
-    def silence(self) -> None:
-        """Hear and answer nothing; it learns to answer first."""
-        for layer in (self.hearing, self.answering):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)  # it learns to answer first
 
     def hear(self, magnitudes: Tensor) -> Tensor:
         """What the bottleneck is told: `[B, C, bins, T] -> [B, deep, tokens, T]`."""

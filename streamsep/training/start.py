@@ -11,12 +11,8 @@ from torch import Tensor, nn
 from streamsep.errors import StreamsepError
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.checkpoint import load_checkpoint
-from streamsep.training.widen import widen
+from streamsep.training.widen import unnumbered, widen
 
-# A causal model numbers the layers of a level, and which layers there are is a matter of its configuration.
-_CAUSAL = re.compile(
-    r"(?P<place>(?:waveform|spectrogram)\.(?:en|de)coders\.\d+)\.layers\.\d+\.(?P<kind>conv|function\.0)\.(?P<rest>\w+)"
-)
 _OFFLINE = re.compile(
     r"(?P<time>t?)(?P<side>encoder|decoder)\.(?P<level>\d+)\.(?P<kind>conv|conv_tr|rewrite)\.(?P<rest>\w+)"
 )
@@ -39,19 +35,30 @@ def rescale(model: nn.Module, reference: float) -> None:
                     layer.bias /= scale
 
 
+def take_over(model: nn.Module, start: nn.Module) -> None:
+    """Give `model` the weights of one of the same architecture, or of a narrower one: see `widen`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if type(start) is type(model) is CausalHTDemucs:
+        widen(start, model)
+        return
+    try:
+        model.load_state_dict(start.state_dict())
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
+
+
 def start_from(model: nn.Module, path: Path) -> None:
     """Take over the weights of a checkpoint of the same architecture, or of a narrower one: see `widen`.
 
     Raises:
         StreamsepError: it is of another, or cannot be read.
     """
-    start = load_checkpoint(path)
     try:
-        if type(start) is type(model) is CausalHTDemucs:
-            widen(start, model)
-        else:
-            model.load_state_dict(start.state_dict())
-    except (RuntimeError, ValueError):
+        take_over(model, load_checkpoint(path))
+    except ValueError:
         raise StreamsepError(
             f"{path} is another model than the configuration's, and no narrower one; choose another --init"
         ) from None
@@ -84,9 +91,7 @@ def role(name: str) -> str:
     if match := _OFFLINE.fullmatch(name):
         branch = "waveform" if match["time"] else "spectrogram"
         return f"{branch}.{match['side']}s.{match['level']}.{_KINDS[match['kind']]}.{match['rest']}"
-    if match := _CAUSAL.fullmatch(name):
-        return f"{match['place']}.{match['kind']}.{match['rest']}"
-    return name
+    return unnumbered(name)
 
 
 def _fitting(given: Tensor | None, value: Tensor) -> Tensor | None:

@@ -21,10 +21,18 @@ from streamsep.models.full_band import FullBand
 
 _UNEVEN = 0.25  # standard deviation of a copy's share about its mean, times the number of copies
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
+_LAST: dict[type, str] = {Attention: "out", FeedForward: "down"}  # what a transformer's part adds comes from here
 _LISTENERS = (nn.Linear, nn.Conv1d, nn.Conv2d, *_TRANSPOSED)
-# A level numbers its layers, and which there are is a matter of its configuration: their kinds tell them apart.
 _NUMBER = re.compile(r"(coders\.\d+)\.layers\.\d+")
 _NEW = re.compile(r"full_band\.|transformer\.layers\.|.+\.blocks\.\d+\.|.+\.encoders\.\d+\.layers\.\d+\.function\.0\.")
+
+
+def unnumbered(name: str) -> str:
+    """The name of a weight without the number of its layer in a level.
+
+    Which layers a level has is a matter of its configuration; their kinds tell them apart.
+    """
+    return _NUMBER.sub(r"\1", name)
 
 
 def widen(narrow: nn.Module, wide: nn.Module, seed: int = 0) -> None:
@@ -33,20 +41,20 @@ def widen(narrow: nn.Module, wide: nn.Module, seed: int = 0) -> None:
     Args:
         narrow: a causal model with attention.
         wide: one of the same class whose channels, dim and heads are whole multiples, level by level, and which may
-            have more: layers of its transformer, residual blocks, encoders' gated convolutions.
+            have more: layers of its transformer, residual blocks, encoders' gated convolutions, a full band.
 
     Raises:
         ValueError: it is not.
     """
     if {width for _, (_, width) in _heads(narrow)} != {width for _, (_, width) in _heads(wide)}:
         raise ValueError("the heads of its attention must be as wide, and more of them")
-    before = {_NUMBER.sub(r"\1", name): weight for name, weight in narrow.state_dict().items()}
+    before = {unnumbered(name): weight for name, weight in narrow.state_dict().items()}
     listening, groups = _listening(wide), dict(_heads(wide)) | dict(_tokens(wide))
     generator = torch.Generator().manual_seed(seed)
     new = []
     with torch.no_grad():
         for name, weight in wide.state_dict().items():
-            old = before.pop(_NUMBER.sub(r"\1", name), None)
+            old = before.pop(unnumbered(name), None)
             if old is None:
                 new.append(name)
             else:
@@ -62,16 +70,13 @@ def _pass_on(model: nn.Module, new: list[str]) -> None:
         if not _NEW.match(name):
             raise ValueError(f"the narrower model has no {name}")
     for path in {name.rpartition(".")[0] for name in new}:
-        part, around = model.get_submodule(path), model.get_submodule(path.rpartition(".")[0])
+        parent, _, own = path.rpartition(".")
+        part, around = model.get_submodule(path), model.get_submodule(parent)
         if isinstance(part, Block):
             nn.init.zeros_(part.scale)
-        elif (isinstance(around, Attention) and part is around.out) or (
-            isinstance(around, FeedForward) and part is around.down
-        ):
-            nn.init.zeros_(part.weight)
-            nn.init.zeros_(part.bias)
-        elif isinstance(around, FullBand):
-            around.silence()
+        elif isinstance(around, FullBand) or own == _LAST.get(type(around)):
+            for parameter in part.parameters():
+                nn.init.zeros_(parameter)
         elif ".function" in path:
             _twice_the_half(part)
 
