@@ -19,7 +19,7 @@ from streamsep.training.config import LoopConfig, OptimiserConfig, TrainConfig
 from streamsep.training.data import STEMS, Library, Song
 from streamsep.training.loop import train
 from streamsep.training.losses import LossConfig
-from streamsep.training.optimiser import Average, learning_rate, optimiser_of
+from streamsep.training.optimiser import Average, Muon, learning_rate, optimiser_of
 from streamsep.training.report import Report
 from streamsep.training.stopping import check_fresh
 
@@ -197,3 +197,18 @@ def test_muon_moves_a_kernel_alike_in_all_directions_and_the_rest_as_adamw() -> 
     assert {group["lr"] for group in optimiser.param_groups} == {1e-2}
     with pytest.raises(ValueError, match="no optimiser 'sgd'; choose adamw or muon"):
         OptimiserConfig(kind="sgd")
+
+
+@pytest.mark.parametrize("largest", [100, 99])
+def test_muon_leaves_matrices_larger_than_the_largest_to_adamw(largest: int) -> None:
+    """AdamW moves numbers of unlike gradients alike, Muon does not."""
+    model = nn.Sequential(nn.Linear(10, 10), nn.Linear(8, 8))
+    matrix = model.get_parameter("0.weight")
+    optimiser = Muon(model, OptimiserConfig(kind="muon", lr=1e-2, weight_decay=0.0), largest=largest)
+    before = matrix.detach().clone()
+    matrix.grad = torch.zeros(10, 10)
+    matrix.grad[0, :2] = torch.tensor([4.0, 0.5])
+    optimiser.step()
+    moved = (matrix.detach() - before)[0, :2] / -1e-2
+    alike = torch.allclose(moved, torch.ones(2), rtol=1e-2)
+    assert alike == (largest < 100)

@@ -25,12 +25,14 @@ class Muon:
 
     A matrix's step is its momentum with all singular values made alike, as large as AdamW's step would be (Liu et al.
     2025, arXiv:2502.16982), so that both take the same learning rate. A kernel is a matrix of outputs by all the rest
-    (of inputs by the rest, where it is transposed).
+    (of inputs by the rest, where it is transposed). Matrices of more than `largest` numbers, which would take longer
+    than all else in the step, are AdamW's too.
     """
 
-    def __init__(self, model: nn.Module, config: OptimiserConfig, narrowest: int = 8) -> None:
+    def __init__(self, model: nn.Module, config: OptimiserConfig, narrowest: int = 8, largest: int = 2_000_000) -> None:
         trained = [p for p in model.parameters() if p.requires_grad]
-        self._kernels = [p for p in trained if p.ndim > 1 and min(p.flatten(1).shape) >= narrowest]
+        matrices = [p for p in trained if p.ndim > 1 and min(p.flatten(1).shape) >= narrowest]
+        self._kernels = [p for p in matrices if p.numel() <= largest]
         # Each shares its memory with the kernel, whatever is later written there.
         self._matrices = [nn.Parameter(p.detach().view(len(p), -1)) for p in self._kernels]
         chosen = set(map(id, self._kernels))
