@@ -15,7 +15,7 @@ class OptimiserConfig:
     """The optimiser, its schedule, and what steadies it.
 
     Attributes:
-        kind: "adamw", or "muon": Muon on matrices and kernels, AdamW on all else.
+        kind: "adamw", or "muon": Muon on matrices and kernels, AdamW on all else and on very large matrices.
         lr: peak learning rate.
         betas: AdamW's decay rates of the moments.
         weight_decay: AdamW's, on matrices only.
