@@ -16,14 +16,26 @@ from streamsep.layers.attention import CrossAttention, SelfAttention
 from streamsep.layers.base import Delay, Lookahead, Pointwise, Serial, StreamingLayer, Sum
 from streamsep.layers.conv import CausalConv1d, CausalConv2d, CausalConvTranspose1d, FrequencyConvTranspose
 from streamsep.layers.dconv import DConv
+from streamsep.layers.expander import Expander
 from streamsep.layers.norm import FrameNorm, RunningLevel
 from streamsep.layers.rotary import Rotary, rotate
+from streamsep.layers.running import RunningSum
 from streamsep.layers.stft import ISTFT, STFT
 from tests.contract import Case, chunking, verify_contract
 
 
 def noise(*shape: int, hop: int = 1) -> Callable[[int, int], Tensor]:
     return lambda batch, hops: torch.randn(batch, *shape, hops * hop)
+
+
+def stem_and_mix(hop: int) -> Callable[[int, int], tuple[Tensor, Tensor]]:
+    """The stem far below the mix in some hops and beside it in others."""
+
+    def make(batch: int, hops: int) -> tuple[Tensor, Tensor]:
+        stem = torch.randn(batch, 2, hops, hop) * torch.rand(batch, 1, hops, 1) ** 4
+        return stem.flatten(2), torch.randn(batch, 2, hops * hop)
+
+    return make
 
 
 def two_domains(*shapes: tuple[int, ...]) -> Callable[[int, int], tuple[Tensor, ...]]:
@@ -54,6 +66,8 @@ def cases() -> dict[str, Case]:
         "frame-norm": Case(FrameNorm(4), noise(4), reach=1),
         "frame-norm-2d": Case(FrameNorm(4), noise(4, 6), reach=1),
         "running-level": Case(RunningLevel(8, 800, 0.05), noise(2, hop=8)),
+        "running-sum": Case(RunningSum(8, 800, 0.05, 3), noise(3)),
+        "expander": Case(Expander(8, 800, -3.0, 2.0, 0.05), stem_and_mix(8)),
         "dconv": Case(DConv(8, None, 2, 4), noise(8), reach=7),
         "dconv-2d": Case(DConv(8, 6, 2, 4), noise(8, 6), reach=7),
         "self-attention": Case(SelfAttention(16, 2, 3, 5), noise(16, 3), reach=5),

@@ -15,7 +15,7 @@ from torch import Tensor
 from streamsep.evaluation.metrics import StemTotals
 from streamsep.files import read_audio
 from streamsep.models.checkpoint import read_record
-from streamsep.models.registry import STREAM_DEFAULT, load_model, weights_folder
+from streamsep.models.registry import STREAM_DEFAULT, build_preset, load_model, weights_folder
 from streamsep.models.separator import Separator
 from streamsep.models.streaming import separate_stream
 
@@ -91,6 +91,12 @@ def test_record_is_honest(name: str) -> None:
     assert not set(training["songs"]) & {"lithium", "mdn_funk", *training["validation_songs"]}
     assert {"lithium", "mdn_funk"} <= set(training["validation_songs"])
     assert training["steps"] > 0 and record["licence"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_are_of_the_preset_that_they_are_called_by(name: str) -> None:
+    weights, preset = load_model(name), build_preset(name)
+    assert weights.config == preset.config
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,8 +1,9 @@
 """Make a run's averaged weights the ones that ship: `python tools/ship_weights.py runs/NAME/last.safetensors NAME`.
 
-Stores them in half precision as `streamsep/weights/NAME.safetensors` with their record beside them, and in the record
-what they reach on the example clip as a stream, which a test holds them to. Measure and write the tables afterwards
-(`python -m benchmarks.write_tables`).
+What is at the network's edge, as an expander, is the preset's, whatever the run had. Stores the weights in half
+precision as `streamsep/weights/NAME.safetensors` with their record beside them, and in the record what they reach on
+the example clip as a stream, which a test holds them to. Measure and write the tables afterwards (`python -m
+benchmarks.write_tables`).
 """
 
 from __future__ import annotations
@@ -18,11 +19,27 @@ from streamsep.errors import StreamsepError, telling
 from streamsep.evaluation.metrics import sdr
 from streamsep.files import read_audio
 from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
-from streamsep.models.registry import preset_names, weights_folder
+from streamsep.models.registry import build_preset, preset_names, weights_folder
 from streamsep.models.separator import Separator
 from streamsep.models.streaming import separate_stream
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "lithium"
+
+
+def of_preset(checkpoint: Path, name: str) -> nn.Module:
+    """The preset with the checkpoint's weights.
+
+    Raises:
+        StreamsepError: they do not fit it.
+    """
+    model = build_preset(name)
+    try:
+        model.load_state_dict(load_checkpoint(checkpoint).state_dict())
+    except RuntimeError:
+        raise StreamsepError(
+            f"the weights of {checkpoint} do not fit {name}; name the preset they were trained as"
+        ) from None
+    return model.eval()
 
 
 def example_sdr(model: nn.Module) -> dict[str, float]:
@@ -47,7 +64,7 @@ def main() -> int:
     args = parser.parse_args()
     record = {key: read_record(args.checkpoint)[key] for key in ("training", "licence")}
     target = weights_folder() / f"{args.name}.safetensors"
-    save_checkpoint(load_checkpoint(args.checkpoint), target, record, half=True)
+    save_checkpoint(of_preset(args.checkpoint, args.name), target, record, half=True)
     # Again, with what the weights reach as they are stored.
     model = load_checkpoint(target)
     save_checkpoint(model, target, record | {"example_sdr": example_sdr(model)}, half=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamsep.layers.base import Device, StreamingLayer
+from streamsep.layers.running import RunningSum, hop_energies, lines
 
 
 class FrameNorm(StreamingLayer):
@@ -31,10 +31,9 @@ class FrameNorm(StreamingLayer):
 
 
 class LevelState(NamedTuple):
-    """Running sums of energy and weight `[B, 1]`, and the scale at the end of the last hop `[B, 1]`."""
+    """Running sums of energy and weight `[B, 2]`, and the scale at the end of the last hop `[B, 1]`."""
 
-    energy: Tensor
-    weight: Tensor
+    sums: Tensor
     scale: Tensor
 
 
@@ -49,43 +48,27 @@ class RunningLevel(StreamingLayer):
         `[B, C, n * hop] -> [B, 1, n * hop]`
     """
 
-    decays: Tensor
     ramp: Tensor
 
     def __init__(self, hop: int, sample_rate: int, seconds: float, floor: float = 1e-3) -> None:
         super().__init__()
-        self.hop, self.floor, self.block = hop, floor, 512
-        rate = math.exp(-hop / (seconds * sample_rate))
-        powers = rate ** torch.arange(self.block + 1, dtype=torch.float64)
-        lower = torch.arange(self.block)[:, None] - torch.arange(self.block)[None]
-        decays = torch.cat([powers[1:, None], torch.where(lower >= 0, powers[lower.clamp_min(0)], 0.0)], 1)
-        self.register_buffer("decays", decays.float(), persistent=False)
+        self.hop, self.floor = hop, floor
+        self.sum = RunningSum(hop, sample_rate, seconds, 2)
         self.register_buffer("ramp", torch.arange(1, hop + 1).float() / hop, persistent=False)
 
     def init_state(
         self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None
     ) -> LevelState:
-        zeros = torch.zeros(batch, 1, device=device, dtype=dtype)
-        return LevelState(zeros, zeros.clone(), zeros.clone())
+        scale = torch.zeros(batch, 1, device=device, dtype=dtype)
+        return LevelState(self.sum.init_state(batch, max_chunk, device, dtype), scale)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.step(x, self.init_state(x.shape[0], device=x.device, dtype=x.dtype))[0]
 
     def step(self, x: Tensor, state: LevelState) -> tuple[Tensor, LevelState]:
-        parts = []
-        for part in x.split(self.block * self.hop, -1):
-            level, state = self._block(part, state)
-            parts.append(level)
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)), state
-
-    def _block(self, x: Tensor, state: LevelState) -> tuple[Tensor, LevelState]:
-        energies = x.unflatten(-1, (-1, self.hop)).square().mean((1, 3))
-        n = energies.shape[1]
-        decays = self.decays[:n, : n + 1].to(x.dtype)
-        energy = torch.cat([state.energy, energies], 1) @ decays.T
-        weight = torch.cat([state.weight, torch.ones_like(energies)], 1) @ decays.T
-        scale = (energy / weight).sqrt().clamp_min(self.floor)
-        last = torch.where(state.scale > 0, state.scale, scale[:, :1])  # a young stream starts level, not from nothing
-        before = torch.cat([last, scale[:, :-1]], 1)
-        line = before[..., None] + (scale - before)[..., None] * self.ramp
-        return line.flatten(1)[:, None], LevelState(energy[:, -1:], weight[:, -1:], scale[:, -1:])
+        energies = hop_energies(x, self.hop)
+        sums, last = self.sum.step(torch.stack([energies, torch.ones_like(energies)], 1), state.sums)
+        scale = (sums[:, 0] / sums[:, 1]).sqrt().clamp_min(self.floor)
+        # A young stream starts level, not from nothing.
+        before = torch.where(state.scale > 0, state.scale, scale[:, :1])
+        return lines(before, scale, self.ramp), LevelState(last, scale[:, -1:])

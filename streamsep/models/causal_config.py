@@ -71,6 +71,28 @@ class TransformerConfig:
 
 
 @dataclass(frozen=True)
+class ExpanderConfig:
+    """A downward expander on one stem; see `Expander`.
+
+    Attributes:
+        stem: that is turned down where it is a small part of the mix.
+        threshold_db: its level against the mix's from which on it is left alone.
+        ratio: what a dB below that becomes, in dB.
+        seconds: time constant of both levels.
+    """
+
+    stem: str = "vocals"
+    threshold_db: float = -16.0
+    ratio: float = 2.0
+    seconds: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_range("threshold_db", self.threshold_db, -120, 0)
+        check_range("ratio", self.ratio, 1, 100)
+        check_range("seconds", self.seconds, 0.001, 600)
+
+
+@dataclass(frozen=True)
 class CausalConfig:
     """A causal hybrid transformer.
 
@@ -84,6 +106,7 @@ class CausalConfig:
         mix_consistency: share what the stems miss of the mix equally among them.
         full_band: whether the spectrogram branch also hears and answers all bins at once; see `FullBand`.
         branches: "both", or only the "spectrogram" or the "waveform" branch.
+        expander: on what leaves a model that is not in training; None for none.
     """
 
     hop: int
@@ -101,6 +124,7 @@ class CausalConfig:
     mix_consistency: bool = True
     full_band: bool = False
     branches: str = "both"
+    expander: ExpanderConfig | None = None
 
     def __post_init__(self) -> None:
         check_sources(self.sources)
@@ -112,6 +136,8 @@ class CausalConfig:
         check_range("compression", self.compression, 0.01, 1)
         check_range("level_seconds", self.level_seconds, 0.001, 600)
         check_choice("branches", self.branches, ("both", *DOMAINS))
+        if self.expander is not None:
+            check_choice("the expander's stem", self.expander.stem, self.sources)
         if self.full_band and self.branches == "waveform":
             raise ValueError("full_band is a part of the spectrogram branch, which branches: waveform leaves out")
         if math.prod(self.waveform.strides) != self.hop:

@@ -56,7 +56,7 @@ class HopNodes:
         dry = graph.delay("dry", both, (rows, self.hop), model.latency // self.hop)
         dry, level_then = graph.split(dry, [self.channels, 1], 0)
         voices = self._voices(graph.add("Div", mix, level), level_then)
-        stems = self._consistent(voices, dry)
+        stems = self._expanded(self._consistent(voices, dry), dry)
         graph.output("stems", stems, (self.stems, self.channels, self.hop))
         return graph.finish("streamsep", self._facts() | facts)
 
@@ -75,9 +75,8 @@ class HopNodes:
         """See `RunningLevel`; `[1, hop]`."""
         graph, level = self.graph, self.model.level
         energy, weight, before = graph.split(graph.state("level", (3,)), [1, 1, 1], 0)
-        decay, one = level.decays[0, :1], np.ones(1, np.float32)
-        mean = graph.reshape(graph.add("ReduceMean", graph.add("Mul", mix, mix), keepdims=0), 1)
-        energy = graph.add("Add", graph.add("Mul", energy, decay), mean)
+        decay, one = level.sum.decays[0, :1], np.ones(1, np.float32)
+        energy = graph.add("Add", graph.add("Mul", energy, decay), self._energy(mix))
         weight = graph.add("Add", graph.add("Mul", weight, decay), one)
         root = graph.add("Sqrt", graph.add("Div", energy, weight))
         scale = graph.add("Max", root, np.full(1, level.floor, np.float32))
@@ -86,6 +85,10 @@ class HopNodes:
         before = graph.add("Where", young, scale, before)
         rise = graph.add("Mul", graph.add("Sub", scale, before), level.ramp)
         return graph.reshape(graph.add("Add", rise, before), 1, self.hop)
+
+    def _energy(self, x: Value) -> Value:
+        """The mean energy of a hop, `[1]`."""
+        return self.graph.reshape(self.graph.add("ReduceMean", self.graph.add("Mul", x, x), keepdims=0), 1)
 
     def _voices(self, normed: Value, level: Value) -> Value:
         """The stems `[stems * channels, hop]` as the branches that there are give them."""
@@ -216,3 +219,25 @@ class HopNodes:
             return stems
         missing = graph.add("Sub", dry, graph.add("ReduceSum", stems, np.array([0]), keepdims=0))
         return graph.add("Add", stems, graph.add("Mul", missing, np.full(1, 1 / self.stems, np.float32)))
+
+    def _expanded(self, stems: Value, dry: Value) -> Value:
+        """`[stems, channels, hop]` after the expander, where there is one; see `Expander`."""
+        graph, model, expander = self.graph, self.model, self.model.expander
+        if expander is None:
+            return stems
+        one, decay = np.ones(1, np.float32), expander.sum.decays[0, :1]
+        *energies, cut = graph.split(graph.state("expander", (3,)), [1, 1, 1], 0)
+        stem = graph.cut(stems, model.expanded, model.expanded + 1)
+        energies = [
+            graph.add("Add", graph.add("Mul", before, decay), self._energy(x))
+            for before, x in zip(energies, (stem, dry), strict=True)
+        ]
+        loudest = graph.add("Max", energies[1], np.full(1, expander.floor, np.float32))
+        share = graph.add("Div", graph.add("Div", energies[0], loudest), np.full(1, expander.threshold, np.float32))
+        bounded = graph.add("Clip", share, np.array(expander.least, np.float32), np.array(1, np.float32))
+        gain = graph.add("Pow", bounded, np.full(1, expander.power, np.float32))
+        after = graph.add("Sub", one, gain)
+        graph.remember("expander", graph.add("Concat", *energies, after, axis=0))
+        line = graph.add("Add", cut, graph.add("Mul", graph.add("Sub", after, cut), expander.ramp))
+        given = model.given if model.mix_consistency else model.given.clamp_max(0)
+        return graph.add("Add", stems, graph.add("Mul", graph.add("Mul", stem, line), given))

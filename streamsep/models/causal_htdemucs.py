@@ -7,6 +7,7 @@ remembers lives in the state that its caller holds. The output lags the input by
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamsep.layers.base import Delay, Device, Lookahead, Serial, run, same_lag
+from streamsep.layers.expander import Expander, ExpanderState
 from streamsep.layers.norm import LevelState, RunningLevel
 from streamsep.layers.stft import ISTFT, STFT
 from streamsep.layers.together import in_turn
@@ -23,7 +25,7 @@ from streamsep.models.causal_config import DOMAINS, CausalConfig
 from streamsep.models.causal_lstm import CrossDomainLSTM, LSTMState
 from streamsep.models.causal_transformer import CrossDomainTransformer, TransformerState
 from streamsep.models.causal_unet import UNet, UNetState
-from streamsep.models.consistency import share_missing
+from streamsep.models.consistency import share_missing, shares
 from streamsep.models.full_band import FullBand
 
 Absent = tuple[()]  # the state of a part that the model does not have
@@ -40,6 +42,7 @@ class CausalState(NamedTuple):
     waveform: UNetState | Absent
     transformer: TransformerState | LSTMState
     istft: Tensor | Absent
+    expander: ExpanderState | Absent
 
 
 class Heard(NamedTuple):
@@ -63,9 +66,12 @@ class CausalHTDemucs(nn.Module):
     Attributes:
         hop, latency: in samples; `latency + hop` is the algorithmic latency.
         mix_consistency: the stems sum to the delayed mix; may be switched while it runs.
+        expander: on one of the stems, where there is one; None instead, before a stream begins, takes it out.
         has_graph: whether `onnx_graph` can be made.
         together: how tasks of the two branches run that do not need each other.
     """
+
+    given: Tensor
 
     def __init__(self, config: CausalConfig) -> None:
         super().__init__()
@@ -80,6 +86,7 @@ class CausalHTDemucs(nn.Module):
         self.spectrogram: UNet | None = None
         self.waveform: UNet | None = None
         self.full_band: FullBand | None = None
+        self.expander: Expander | None = None
         if "spectrogram" in config.domains:
             self._add_spectrogram(config)
         if "waveform" in config.domains:
@@ -87,6 +94,10 @@ class CausalHTDemucs(nn.Module):
             # The spectrogram branch answers a hop late; the waveform branch may look that hop ahead.
             lag = config.latency // config.hop
             self.waveform = UNet(config.waveform, channels, channels * len(config.sources), None, lag)
+        if config.expander is not None:
+            stem, *curve = astuple(config.expander)
+            self.expanded, self.expander = config.sources.index(stem), Expander(config.hop, config.sample_rate, *curve)
+            self.register_buffer("given", shares(len(config.sources), self.expanded), persistent=False)
         self.together = in_turn
         recurrent = config.transformer.kind == "lstm"
         self.has_graph = not recurrent
@@ -183,8 +194,8 @@ class CausalHTDemucs(nn.Module):
         states = [getattr(s, name) for name in self.config.domains]
         inputs = [x.to(self.precision) for x in heard.inputs]
         answers, minds = self.network(inputs, states, lambda deep: run(self.transformer, deep, s.transformer))
-        sources, voice = self.speak([answer.to(mix.dtype) for answer in answers], heard, s.istft)
-        return sources, None if state is None else CausalState(*(*ears, *minds, voice))
+        sources, voice = self.speak([answer.to(mix.dtype) for answer in answers], heard, s)
+        return sources, None if state is None else CausalState(*(*ears, *minds, *voice))
 
     def listen(self, mix: Tensor, s: CausalState) -> tuple[Heard, tuple[Any, ...]]:
         """What the networks are given, and the states of level, dry line, STFT and delayed spectrum."""
@@ -223,11 +234,11 @@ class CausalHTDemucs(nn.Module):
             answers[0] = answers[0] + self.full_band.answer(deep[0])
         return answers, (*after.values(), mind)
 
-    def speak(self, answers: Sequence[Tensor], heard: Heard, state: Any) -> tuple[Tensor, Any]:
-        """The stems from the networks' answers, and the state of the inverse STFT."""
-        level, voices = heard.dry[:, None, -1:], []
+    def speak(self, answers: Sequence[Tensor], heard: Heard, s: CausalState) -> tuple[Tensor, tuple[Any, Any]]:
+        """The stems from the networks' answers, and the states of the inverse STFT and the expander."""
+        level, mix, voices, late = heard.dry[:, None, -1:], heard.dry[:, :-1], [], s.istft
         if self.istft is not None and heard.spectrum is not None:
-            masked, state = run(self.istft, self._masked(answers[0], heard.spectrum), state)
+            masked, late = run(self.istft, self._masked(answers[0], heard.spectrum), s.istft)
             voices.append(masked * level)
         if self.waveform is not None:
             wave = answers[-1].unflatten(1, (len(self.sources), -1))
@@ -235,8 +246,18 @@ class CausalHTDemucs(nn.Module):
             voices.append(wave * F.threshold(level, self.level.floor, 0.0))
         sources = sum(voices[1:], voices[0])
         if self.mix_consistency:
-            sources = share_missing(sources, heard.dry[:, :-1])
-        return sources, state
+            sources = share_missing(sources, mix)
+        sources, after = self._expand(sources, mix, s.expander)
+        return sources, (late, after)
+
+    def _expand(self, sources: Tensor, mix: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """One stem after its expander; the others take what it loses, where they are to sum to the mix."""
+        if self.expander is None or self.training:
+            return sources, state
+        stem = sources[:, self.expanded]
+        gain, state = run(self.expander, (stem, mix), state)
+        given = self.given if self.mix_consistency else self.given.clamp_max(0)
+        return sources + (stem - stem * gain)[:, None] * given, state
 
     def _features(self, spectrum: Tensor) -> Tensor:
         """Compressed real, imaginary and magnitude parts, `[B, 3 * C, bins, T]`, without the Nyquist bin."""
