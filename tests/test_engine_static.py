@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from streamsep.engine.static_executor import NO_CUDA_GRAPH, StaticExecutor
 from streamsep.engine.static_options import COMPILE, PRECISION, SIDE_BY_SIDE, TOLERANCES, StaticOptions, overruled
 from streamsep.errors import StreamsepError
 from streamsep.files import read_audio
+from streamsep.models.causal_config import ExpanderConfig
+from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.registry import load_model
 from tests.engine_toys import DelaySplit, Fir, noise
-from tests.models import tiny
+from tests.models import tiny, tiny_config, wake
 from tests.test_engine_executor import SEPARATORS, compare_with_model
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "lithium" / "mix.ogg"
@@ -106,7 +109,8 @@ def test_the_shipped_model_in_half_precision_on_music() -> None:
 
 
 def test_networks_remember_in_their_precision_and_all_else_in_float32() -> None:
-    executor = static(tiny(1), precision="bfloat16")
+    model = wake(CausalHTDemucs(replace(tiny_config(1), expander=ExpanderConfig())))
+    executor = static(model, precision="bfloat16")
     mix = torch.randn(1, 2, executor.separator.hop)
     _, state = executor(mix, executor.init_state())
     for name, part in state._asdict().items():

@@ -43,9 +43,13 @@ def test_the_gain_is_a_line_over_each_hop_and_starts_open() -> None:
     torch.testing.assert_close(steps, steps[:, :1].expand(4, 8), rtol=0, atol=1e-6)
 
 
-def test_silence_is_not_divided_by() -> None:
-    gain = Expander(8, 8000, -12.0, 2.0, 0.01)((torch.zeros(1, 2, 64), torch.zeros(1, 2, 64)))
-    assert torch.isfinite(gain).all()
+def test_silence_leaves_it_open() -> None:
+    """A voice that begins after a rest of everything is whole from its first sample."""
+    expander, rest, voice = Expander(8, 8000, -12.0, 2.0, 0.01), torch.zeros(1, 2, 64), torch.randn(1, 2, 64)
+    song = torch.cat([0.01 * voice, torch.zeros(1, 2, 8 * 400), voice], -1)
+    assert (expander((rest, rest)) == 1).all()
+    assert (expander((song, song))[..., -64:] == 1).all()
+    torch.testing.assert_close(expander((0 * song, song))[..., 3200:3264], torch.ones(1, 1, 64), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("mix_consistency", [True, False])

@@ -11,7 +11,6 @@ from streamsep.layers.base import Device, StreamingLayer
 from streamsep.layers.running import RunningSum, hop_energies, lines
 
 _FLOOR = 1e-9  # energy of a mix that counts as silence
-_LEAST = 1e-9  # share of the threshold: a power has no slope at nothing
 
 
 class ExpanderState(NamedTuple):
@@ -35,7 +34,7 @@ class Expander(StreamingLayer):
 
     def __init__(self, hop: int, sample_rate: int, threshold_db: float, ratio: float, seconds: float) -> None:
         super().__init__()
-        self.hop, self.floor, self.least = hop, _FLOOR, _LEAST
+        self.hop, self.floor = hop, _FLOOR
         self.threshold, self.power = 10 ** (threshold_db / 10), (ratio - 1) / 2
         self.sum = RunningSum(hop, sample_rate, seconds, 2)
         self.register_buffer("ramp", torch.arange(1, hop + 1).float() / hop, persistent=False)
@@ -52,6 +51,7 @@ class Expander(StreamingLayer):
     def step(self, x: tuple[Tensor, Tensor], state: ExpanderState) -> tuple[Tensor, ExpanderState]:  # type: ignore[override]
         hops = torch.stack([hop_energies(part, self.hop) for part in x], 1)
         energies, last = self.sum.step(hops, state.energies)
-        share = energies[:, 0] / energies[:, 1].clamp_min(self.floor)
-        cut = 1 - (share / self.threshold).clamp(self.least, 1) ** self.power
+        # Silence leaves it open: what begins after it must not be faded in.
+        over = (energies[:, 0] / self.threshold + self.floor) / (energies[:, 1] + self.floor)
+        cut = 1 - over.clamp_max(1) ** self.power
         return 1 - lines(state.cut, cut, self.ramp), ExpanderState(last, cut[:, -1:])
