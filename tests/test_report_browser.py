@@ -56,8 +56,8 @@ def press(page: Any, *keys: str) -> None:
 
 
 def until(page: Any, condition: str) -> Any:
-    """What a condition in the page's own words comes to, within some seconds."""
-    for _ in range(200):
+    """What a condition in the page's own words comes to, within half a minute."""
+    for _ in range(600):
         if value := page.execute_script(f"return {condition}"):
             return value
         time.sleep(0.05)
