@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from streamsep.layers.base import Device, StreamingLayer
-from streamsep.layers.running import RunningSum, hop_energies, lines
+from streamsep.layers.running import RunningSum, hop_energies, lines, rising
 
 _FLOOR = 1e-9  # energy of a mix that counts as silence
 
@@ -37,7 +37,7 @@ class Expander(StreamingLayer):
         self.hop, self.floor = hop, _FLOOR
         self.threshold, self.power = 10 ** (threshold_db / 10), (ratio - 1) / 2
         self.sum = RunningSum(hop, sample_rate, seconds, 2)
-        self.register_buffer("ramp", torch.arange(1, hop + 1).float() / hop, persistent=False)
+        self.register_buffer("ramp", rising(hop), persistent=False)
 
     def init_state(
         self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamsep.layers.base import Device, StreamingLayer
-from streamsep.layers.running import RunningSum, hop_energies, lines
+from streamsep.layers.running import RunningSum, hop_energies, lines, rising
 
 
 class FrameNorm(StreamingLayer):
@@ -54,7 +54,7 @@ class RunningLevel(StreamingLayer):
         super().__init__()
         self.hop, self.floor = hop, floor
         self.sum = RunningSum(hop, sample_rate, seconds, 2)
-        self.register_buffer("ramp", torch.arange(1, hop + 1).float() / hop, persistent=False)
+        self.register_buffer("ramp", rising(hop), persistent=False)
 
     def init_state(
         self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None

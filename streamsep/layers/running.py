@@ -51,11 +51,16 @@ def hop_energies(x: Tensor, hop: int) -> Tensor:
     return x.unflatten(-1, (-1, hop)).square().mean((1, 3))
 
 
+def rising(hop: int) -> Tensor:
+    """`1 / hop, 2 / hop ... 1`."""
+    return torch.arange(1, hop + 1).float() / hop
+
+
 def lines(first: Tensor, ends: Tensor, ramp: Tensor) -> Tensor:
     """A straight line over each hop to its value in `ends [B, n]`, from `first [B, 1]` on: `[B, 1, n * hop]`.
 
     Args:
-        ramp: `1 / hop, 2 / hop ... 1`.
+        ramp: `rising(hop)`.
     """
     before = torch.cat([first, ends[:, :-1]], 1)
     return (before[..., None] + (ends - before)[..., None] * ramp).flatten(1)[:, None]

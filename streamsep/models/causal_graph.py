@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+from torch import Tensor
 
 from streamsep import __version__
 from streamsep.errors import StreamsepError
@@ -17,7 +18,7 @@ from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.causal_transformer import CrossDomainTransformer
 from streamsep.models.full_band import FullBand
 from streamsep.models.graph_attention import RING, TransformerNodes
-from streamsep.models.graph_nodes import GraphNodes, Value
+from streamsep.models.graph_nodes import Given, GraphNodes, Value
 from streamsep.models.graph_unet import UNetNodes
 
 
@@ -76,15 +77,22 @@ class HopNodes:
         graph, level = self.graph, self.model.level
         energy, weight, before = graph.split(graph.state("level", (3,)), [1, 1, 1], 0)
         decay, one = level.sum.decays[0, :1], np.ones(1, np.float32)
-        energy = graph.add("Add", graph.add("Mul", energy, decay), self._energy(mix))
-        weight = graph.add("Add", graph.add("Mul", weight, decay), one)
+        energy = self._fading(energy, decay, self._energy(mix))
+        weight = self._fading(weight, decay, one)
         root = graph.add("Sqrt", graph.add("Div", energy, weight))
         scale = graph.add("Max", root, np.full(1, level.floor, np.float32))
         graph.remember("level", graph.add("Concat", energy, weight, scale, axis=0))
         young = graph.add("Equal", before, np.zeros(1, np.float32))
         before = graph.add("Where", young, scale, before)
-        rise = graph.add("Mul", graph.add("Sub", scale, before), level.ramp)
-        return graph.reshape(graph.add("Add", rise, before), 1, self.hop)
+        return graph.reshape(self._line(before, scale, level.ramp), 1, self.hop)
+
+    def _fading(self, before: Value, decay: Tensor, x: Given) -> Value:
+        """See `RunningSum`."""
+        return self.graph.add("Add", self.graph.add("Mul", before, decay), x)
+
+    def _line(self, before: Value, after: Value, ramp: Tensor) -> Value:
+        """See `lines`; `[hop]`."""
+        return self.graph.add("Add", self.graph.add("Mul", self.graph.add("Sub", after, before), ramp), before)
 
     def _energy(self, x: Value) -> Value:
         """The mean energy of a hop, `[1]`."""
@@ -228,16 +236,14 @@ class HopNodes:
         one, decay = np.ones(1, np.float32), expander.sum.decays[0, :1]
         *energies, cut = graph.split(graph.state("expander", (3,)), [1, 1, 1], 0)
         stem = graph.cut(stems, model.expanded, model.expanded + 1)
-        energies = [
-            graph.add("Add", graph.add("Mul", before, decay), self._energy(x))
-            for before, x in zip(energies, (stem, dry), strict=True)
-        ]
+        heard = zip(energies, (stem, dry), strict=True)
+        energies = [self._fading(before, decay, self._energy(x)) for before, x in heard]
         floor, threshold = np.full(1, expander.floor, np.float32), np.full(1, expander.threshold, np.float32)
         wanted = graph.add("Add", graph.add("Div", energies[0], threshold), floor)
         over = graph.add("Min", graph.add("Div", wanted, graph.add("Add", energies[1], floor)), one)
         gain = graph.add("Pow", over, np.full(1, expander.power, np.float32))
         after = graph.add("Sub", one, gain)
         graph.remember("expander", graph.add("Concat", *energies, after, axis=0))
-        line = graph.add("Add", cut, graph.add("Mul", graph.add("Sub", after, cut), expander.ramp))
+        line = self._line(cut, after, expander.ramp)
         given = model.given if model.mix_consistency else model.given.clamp_max(0)
         return graph.add("Add", stems, graph.add("Mul", graph.add("Mul", stem, line), given))
