@@ -136,7 +136,7 @@ def _root(text: str) -> Root:
 
 def _start(model: nn.Module, args: argparse.Namespace, config: TrainConfig, world: World) -> None:
     """Initial weights: rescaled, from a checkpoint, or from what fits of another."""
-    from streamsep.training.start import rescale, start_from, take_matching
+    from streamsep.training.start import freeze, rescale, start_from, take_matching
 
     if config.optimiser.rescale:
         rescale(model, config.optimiser.rescale)
@@ -144,6 +144,7 @@ def _start(model: nn.Module, args: argparse.Namespace, config: TrainConfig, worl
         start_from(model, args.init)
     if args.init_matching:
         _say(world, take_matching(model, args.init_matching))
+    freeze(model, config.frozen)
 
 
 def _library(args: argparse.Namespace, roots: list[Root], config: TrainConfig, world: World) -> Library:

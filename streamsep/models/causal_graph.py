@@ -1,4 +1,4 @@
-"""One hop of a causal model as a complete ONNX graph: mix and state in, stems and state out.
+"""One hop of a causal model, or of several, as a complete ONNX graph: mix and state in, stems and state out.
 
 It is written node by node, not traced: a hop has one frame and one stream, and what is general in the modules (chunks,
 batches) would stay in a trace as hundreds of small copies. `docs/onnx.md` describes the interface.
@@ -7,6 +7,7 @@ batches) would stay in a trace as hundreds of small copies. `docs/onnx.md` descr
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
@@ -22,55 +23,63 @@ from streamsep.models.graph_nodes import Given, GraphNodes, Value
 from streamsep.models.graph_unet import UNetNodes
 
 
-def build_graph(model: CausalHTDemucs, facts: dict[str, str] | None = None) -> bytes:
-    """`model.step` for one hop of one stream as a serialised ONNX model.
+def build_graph(models: Sequence[CausalHTDemucs], facts: dict[str, str] | None = None) -> bytes:
+    """The mean of the models' `step` for one hop of one stream as a serialised ONNX model.
 
     Args:
+        models: that agree in hop, latency and sources; usually one.
         facts: more metadata.
 
     Raises:
-        StreamsepError: the package onnx is missing, or the model has recurrent layers.
+        StreamsepError: the package onnx is missing, or a model has recurrent layers.
     """
-    if not isinstance(model.transformer, CrossDomainTransformer):
-        raise StreamsepError("a model with recurrent layers has no ONNX graph; use --executor eager")
-    return HopNodes(model, model.transformer).build(facts or {})
+    graph, config = GraphNodes(), models[0].config
+    mix = graph.input("mix", (config.audio_channels, config.hop))
+    answers = []
+    for number, model in enumerate(models):
+        graph.suffix = f"@{number}" if len(models) > 1 else ""
+        answers.append(HopNodes(graph, model).stems_of(mix))
+    stems = answers[0]
+    if len(models) > 1:
+        stems = graph.add("Mul", graph.add("Sum", *answers), np.full(1, 1 / len(models), np.float32))
+    graph.output("stems", stems, (len(config.sources), config.audio_channels, config.hop))
+    return graph.finish("streamsep", _facts(models[0]) | (facts or {}))
+
+
+def _facts(model: CausalHTDemucs) -> dict[str, str]:
+    return {
+        "streamsep": __version__,
+        "sources": json.dumps(model.sources),
+        "sample_rate": str(model.sample_rate),
+        "hop": str(model.hop),
+        "latency": str(model.latency),
+        "in_place": "next." + RING,
+    }
 
 
 class HopNodes:
     """What `CausalHTDemucs` does with one hop."""
 
-    def __init__(self, model: CausalHTDemucs, transformer: CrossDomainTransformer) -> None:
-        self.graph, self.model, self.transformer = GraphNodes(), model, transformer
+    def __init__(self, graph: GraphNodes, model: CausalHTDemucs) -> None:
+        if not isinstance(model.transformer, CrossDomainTransformer):
+            raise StreamsepError("a model with recurrent layers has no ONNX graph; use --executor eager")
+        self.graph, self.model, self.transformer = graph, model, model.transformer
         config = model.config
         self.hop, self.window, self.bins = config.hop, config.window, config.window // 2
         self.channels, self.stems = config.audio_channels, len(config.sources)
         self.voices = self.stems * self.channels
         self.n1, self.n2 = graph_spectrum.factors(config.window, 2 * config.hop)
 
-    def build(self, facts: dict[str, str]) -> bytes:
-        """The whole graph."""
+    def stems_of(self, mix: Value) -> Value:
+        """All of it: `[channels, hop] -> [stems, channels, hop]`."""
         graph, model = self.graph, self.model
-        mix = graph.input("mix", (self.channels, self.hop))
         level = self._level(mix)
         both = graph.add("Concat", mix, level, axis=0)
         rows = self.channels + 1
         dry = graph.delay("dry", both, (rows, self.hop), model.latency // self.hop)
         dry, level_then = graph.split(dry, [self.channels, 1], 0)
         voices = self._voices(graph.add("Div", mix, level), level_then)
-        stems = self._expanded(self._consistent(voices, dry), dry)
-        graph.output("stems", stems, (self.stems, self.channels, self.hop))
-        return graph.finish("streamsep", self._facts() | facts)
-
-    def _facts(self) -> dict[str, str]:
-        model = self.model
-        return {
-            "streamsep": __version__,
-            "sources": json.dumps(model.sources),
-            "sample_rate": str(model.sample_rate),
-            "hop": str(model.hop),
-            "latency": str(model.latency),
-            "in_place": "next." + RING,
-        }
+        return self._expanded(self._consistent(voices, dry), dry)
 
     def _level(self, mix: Value) -> Value:
         """See `RunningLevel`; `[1, hop]`."""

@@ -182,7 +182,7 @@ class CausalHTDemucs(nn.Module):
         """
         from streamsep.models.causal_graph import build_graph
 
-        return build_graph(self, facts)
+        return build_graph([self], facts)
 
     def forward(self, mix: Tensor) -> Tensor:
         """The whole signal in one pass: `[B, C, n * hop] -> [B, S, C, n * hop]`, lagging by `latency`."""

@@ -23,6 +23,9 @@ Given = Value | Tensor | NDArray[Any]
 class GraphNodes:
     """Collects nodes; every method adds some and returns the name of what they give.
 
+    Attributes:
+        suffix: of the names of states that are made from now on, to tell several models in one graph apart.
+
     Raises:
         StreamsepError: the package onnx is missing.
     """
@@ -32,7 +35,7 @@ class GraphNodes:
             import onnx
         except ImportError:
             raise missing("onnx", "onnx") from None
-        self._onnx = onnx
+        self._onnx, self.suffix = onnx, ""
         self._nodes: list[Any] = []
         self._constants: dict[Any, tuple[str, NDArray[Any]]] = {}
         self._inputs: dict[str, tuple[tuple[int, ...], type]] = {}
@@ -79,11 +82,13 @@ class GraphNodes:
 
     def state(self, name: str, shape: tuple[int, ...], kind: type = np.float32) -> Value:
         """What `remember` was given a hop ago; zeros at first."""
-        self._inputs[STATE + name] = (shape, kind)
-        return STATE + name
+        given = STATE + name + self.suffix
+        self._inputs[given] = (shape, kind)
+        return given
 
     def remember(self, name: str, value: Value) -> None:
         """Keep `value` for the next hop's `state`."""
+        name += self.suffix
         self._outputs[NEXT + name], self._leaving[NEXT + name] = self._inputs[STATE + name], value
 
     def delay(self, name: str, x: Value, shape: tuple[int, int], hops: int) -> Value:

@@ -87,11 +87,13 @@ class TrainConfig:
         model: preset.
         lookaheads: hops that a causal model looks ahead, one of them drawn at every step; it is validated and saved
             with the first. None: as the preset says.
+        frozen: parts of the model that keep the weights they start with, as `members.0` of a bag.
         effects: on whole batches, null for none.
     """
 
     model: str
     lookaheads: tuple[int, ...] = ()
+    frozen: tuple[str, ...] = ()
     data: DataConfig = field(default_factory=DataConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     loss: LossConfig = field(default_factory=LossConfig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -33,6 +34,20 @@ def rescale(model: nn.Module, reference: float) -> None:
                 layer.weight /= scale
                 if layer.bias is not None:
                     layer.bias /= scale
+
+
+def freeze(model: nn.Module, parts: Sequence[str]) -> None:
+    """Let the weights of the named parts of `model` be as they are.
+
+    Raises:
+        StreamsepError: there is no such part.
+    """
+    for name in parts:
+        try:
+            model.get_submodule(name).requires_grad_(False)
+        except AttributeError:
+            known = ", ".join(child for child, _ in model.named_children())
+            raise StreamsepError(f"frozen names {name!r}, which the model does not have; it has {known}") from None
 
 
 def take_over(model: nn.Module, start: nn.Module) -> None:

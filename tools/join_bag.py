@@ -1,0 +1,57 @@
+"""Put checkpoints together into a bag: `python tools/join_bag.py live-23-bag SMALL FULL-BAND -o OUT`.
+
+The bag is a preset's; each checkpoint becomes the member at its place, as it is. What comes out can be used as any
+checkpoint, or trained further (`streamsep train --init`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from streamsep.errors import StreamsepError, telling
+from streamsep.models.causal_bag import CausalBag
+from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
+from streamsep.models.registry import build_preset, preset_names
+
+
+def join(preset: str, paths: Sequence[Path], out: Path) -> None:
+    """Write the bag of the checkpoints.
+
+    Raises:
+        StreamsepError: the preset is no bag, or of other members; a file cannot be read or written.
+    """
+    bag = build_preset(preset)
+    if not isinstance(bag, CausalBag):
+        raise StreamsepError(f"{preset} is no bag; choose live-23-bag")
+    if len(paths) != len(bag.members):
+        raise StreamsepError(f"{preset} has {len(bag.members)} members; give as many checkpoints, in their order")
+    for member, path in zip(bag.members, paths, strict=True):
+        try:
+            member.load_state_dict(load_checkpoint(path).state_dict())
+        except RuntimeError:
+            raise StreamsepError(
+                f"{path} does not fit its place in {preset}; give the members in their order"
+            ) from None
+    records = [read_record(path) for path in paths]
+    training = {"members": [record["training"] for record in records]}
+    licences = " and ".join(sorted({record["licence"] for record in records}))
+    save_checkpoint(bag, out, {"training": training, "licence": licences})
+
+
+@telling("join_bag")
+def main() -> int:
+    """Join the files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", choices=preset_names(), metavar="PRESET", help="a bag, such as live-23-bag")
+    parser.add_argument("checkpoints", type=Path, nargs="+", help="of the members (.safetensors with .json)")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the checkpoint to write")
+    args = parser.parse_args()
+    join(args.preset, args.checkpoints, args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
