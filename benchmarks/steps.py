@@ -26,7 +26,7 @@ from streamsep.bench.measure import Plan, control_for, measure, row_of
 from streamsep.bench.steps import Timed, in_a_row, joined, stepper
 from streamsep.engine.executor import inference_thread
 
-MODELS = ("live-6-small", "live-12-small", "live-23-small", "live-93-small")
+MODELS = ("live-6-small", "live-12-small", "live-23-small", "live-23-bag", "live-93-small")
 LARGE = ("live-6", "live-12", "live-23", "live-93")
 BOUTS = {"eager": 50, "onnx": 250}  # steps of a turn: about as much time for each
 FEW = Plan(steps=50, warm_up=10)

@@ -31,9 +31,12 @@ OTHER = replace(
 )
 
 
-def build(*configs: Any) -> CausalBag:
+STRICT = ExpanderConfig("vocals", threshold_db=-3.0, ratio=2.0, seconds=0.002)  # a few hops of the tiny models
+
+
+def build(*configs: Any, expander: ExpanderConfig | None = STRICT) -> CausalBag:
     torch.manual_seed(0)
-    bag = CausalBag(CausalBagConfig(configs or (CONFIG, OTHER)))
+    bag = CausalBag(CausalBagConfig(configs or (CONFIG, OTHER), expander))
     for member in bag.causal:
         wake(member)
     with torch.no_grad():
@@ -46,12 +49,13 @@ def noise(batch: int, hops: int) -> Tensor:
     return 0.1 * torch.randn(batch, 2, hops * CONFIG.hop)
 
 
-def test_law() -> None:
-    verify_contract(Case(build(), noise, 12, name="bag"))
+@pytest.mark.parametrize("expander", [STRICT, None])
+def test_law(expander: ExpanderConfig | None) -> None:
+    verify_contract(Case(build(expander=expander), noise, 12, name="bag"))
 
 
 def test_it_is_the_mean_of_its_members() -> None:
-    bag, x = build(), noise(1, 12)
+    bag, x = build(expander=None), noise(1, 12)
     with torch.inference_mode():
         first, second = (member(x) for member in bag.causal)
         assert (first - second).abs().max() > 1e-3
@@ -59,9 +63,23 @@ def test_it_is_the_mean_of_its_members() -> None:
     assert isinstance(bag, Separator) and bag.sources == CONFIG.sources
 
 
+@torch.inference_mode()
+def test_one_stem_of_the_mean_is_turned_down() -> None:
+    bag, x = build(), noise(1, 24)
+    ours, plain = bag(x), build(expander=None)(x)
+    gone = plain[:, 3] - ours[:, 3]
+    assert gone.square().mean() > 0.01 * plain[:, 3].square().mean()  # the strict threshold is not idle here
+    for stem in range(3):
+        torch.testing.assert_close(ours[:, stem], plain[:, stem] + gone / 3, rtol=0, atol=1e-6)
+    bag.expander = None
+    torch.testing.assert_close(bag(x), plain, rtol=0, atol=0)
+    torch.testing.assert_close(build().train()(x), build(expander=None).train()(x), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_graph_agrees(count: int) -> None:
-    verify_graph(build(*(CONFIG, OTHER, CONFIG)[:count]))
+@pytest.mark.parametrize("expander", [STRICT, None])
+def test_graph_agrees(count: int, expander: ExpanderConfig | None) -> None:
+    verify_graph(build(*(CONFIG, OTHER, CONFIG)[:count], expander=expander))
 
 
 def test_graph_is_written_for_others(tmp_path: Path) -> None:
@@ -132,6 +150,8 @@ def test_members_that_cannot_be_averaged_are_refused(change: dict[str, Any], nam
         CausalBagConfig((CONFIG, replace(CONFIG, **change)))
     with pytest.raises(ValueError, match="at least one"):
         CausalBagConfig(())
+    with pytest.raises(ValueError, match="the expander's stem must be one of drums"):
+        CausalBagConfig((CONFIG,), ExpanderConfig("guitar"))
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
@@ -188,4 +208,6 @@ def test_the_preset_is_the_small_one_and_its_full_band_variant() -> None:
     with torch.device("meta"):
         bag, *members = (build_preset(f"live-23-{name}") for name in ("bag", "small", "small-full-band"))
     assert isinstance(bag, CausalBag)
-    assert bag.config.members == tuple(member.config for member in members)
+    assert isinstance(bag.config.expander, ExpanderConfig)
+    wanted = tuple(replace(member.config, expander=None) for member in members)  # type: ignore[type-var]
+    assert bag.config.members == wanted

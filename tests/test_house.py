@@ -257,4 +257,5 @@ def test_configurations_and_weights_are_found_from_the_package() -> None:
 
     assert {f"live-{ms}{size}" for ms in (6, 12, 23, 93) for size in ("", "-small")} <= set(preset_names())
     assert build_preset("live-23-small").hop == 512
-    assert default_model("stream") in preset_names() and find_weights(default_model("stream")) is not None
+    for mode in ("stream", "file"):
+        assert default_model(mode) in preset_names() and find_weights(default_model(mode)) is not None

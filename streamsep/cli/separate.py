@@ -176,8 +176,8 @@ def _make_job(args: argparse.Namespace) -> Job:
     from streamsep.models.registry import default_model, load_model
 
     device = pick_device(args.device)
-    mode: Literal["stream", "offline"] = "offline" if args.lookahead is not None else args.mode or "stream"
-    name = default_model(mode) if args.model is None else args.model
+    offline_one = args.lookahead is not None or args.mode == "offline"
+    name = default_model("offline" if offline_one else "file") if args.model is None else args.model
     model: Any = load_model(name, device=device)
     streaming = _streams(args, model, name)
     if streaming:

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from streamsep.layers.base import Device
-from streamsep.models.causal_config import CausalConfig
-from streamsep.models.causal_htdemucs import CausalHTDemucs, CausalState
+from streamsep.layers.expander import ExpanderState
+from streamsep.models.causal_config import CausalConfig, ExpanderConfig
+from streamsep.models.causal_htdemucs import Absent, CausalHTDemucs, CausalState
+from streamsep.models.config_checks import check_choice
+from streamsep.models.expanded import ExpandedStem
 
-State = tuple[CausalState, ...]
+
+class BagState(NamedTuple):
+    """All that a stream remembers."""
+
+    members: tuple[CausalState, ...]
+    expander: ExpanderState | Absent
 
 
 @dataclass(frozen=True)
 class CausalBagConfig:
-    """The members' configurations; they must agree in what the outside sees of them."""
+    """A bag of causal models.
+
+    Attributes:
+        members: they must agree in what the outside sees of them.
+        expander: on the mean, of one that is not in training; None for none.
+    """
 
     members: tuple[CausalConfig, ...]
+    expander: ExpanderConfig | None = None
 
     def __post_init__(self) -> None:
         if not self.members:
@@ -28,6 +43,8 @@ class CausalBagConfig:
             values = {getattr(member, name) for member in self.members}
             if len(values) > 1:
                 raise ValueError(f"the members of a bag must have the same {name}, not {sorted(values)}")
+        if self.expander is not None:
+            check_choice("the expander's stem", self.expander.stem, self.sources)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -50,19 +67,22 @@ class CausalBag(nn.Module):
 
     Attributes:
         members: each with its own state, and its own expander if it has one.
+        expander: on one of the mean's stems, against their sum; None instead, before a stream begins, takes it out.
         hop, latency: in samples, as every member's.
         has_graph: whether `onnx_graph` can be made.
     """
 
     def __init__(self, config: CausalBagConfig) -> None:
         super().__init__()
-        self.config = config
-        self.members = nn.ModuleList(CausalHTDemucs(member) for member in config.members)
-        first = self.causal[0]
+        self.config, first = config, config.members[0]
         self.hop, self.latency, self.sample_rate, self.sources = (
             first.hop, first.latency, first.sample_rate, first.sources,
         )  # fmt: skip
+        self.members = nn.ModuleList(CausalHTDemucs(member) for member in config.members)
         self.has_graph = all(member.has_graph for member in self.causal)
+        self.expander: ExpandedStem | None = None
+        if config.expander is not None:
+            self.expander = ExpandedStem(config.expander, self.sources, self.hop, self.sample_rate)
 
     @property
     def causal(self) -> list[CausalHTDemucs]:
@@ -71,33 +91,44 @@ class CausalBag(nn.Module):
 
     def init_state(
         self, batch: int = 1, max_chunk: int = 1, device: Device = None, dtype: torch.dtype | None = None
-    ) -> State:
+    ) -> BagState:
         """A fresh state for `batch` streams; one step may then bring up to `max_chunk` hops."""
-        return tuple(member.init_state(batch, max_chunk, device, dtype) for member in self.causal)
+        like = self.causal[0].level.ramp
+        members = tuple(member.init_state(batch, max_chunk, device, dtype) for member in self.causal)
+        if self.expander is None:
+            return BagState(members, ())
+        return BagState(members, self.expander.init_state(batch, 1, device or like.device, dtype or like.dtype))
 
-    def dead_when_still(self, state: State) -> tuple[Tensor, ...]:
+    def dead_when_still(self, state: BagState) -> tuple[Tensor, ...]:
         """See `CausalHTDemucs`."""
-        pairs = zip(self.causal, state, strict=True)
+        pairs = zip(self.causal, state.members, strict=True)
         return tuple(leaf for member, part in pairs for leaf in member.dead_when_still(part))
 
-    def step(self, mix: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, mix: Tensor, state: BagState) -> tuple[Tensor, BagState]:
         """Separate the next hops of each stream.
 
         Shape:
             mix `[B, C, n * hop]` -> sources `[B, S, C, n * hop]`
         """
-        answers = [member.step(mix, part) for member, part in zip(self.causal, state, strict=True)]
-        return _mean([sources for sources, _ in answers]), tuple(after for _, after in answers)
+        answers = [member.step(mix, part) for member, part in zip(self.causal, state.members, strict=True)]
+        sources, after = self._together([sources for sources, _ in answers], state.expander)
+        return sources, BagState(tuple(member for _, member in answers), after)
 
     def forward(self, mix: Tensor) -> Tensor:
         """The whole signal in one pass: `[B, C, n * hop] -> [B, S, C, n * hop]`, lagging by `latency`."""
-        return _mean([member(mix) for member in self.causal])
+        return self._together([member(mix) for member in self.causal], None)[0]
+
+    def _together(self, answers: list[Tensor], state: Any) -> tuple[Tensor, Any]:
+        """The mean, after its expander."""
+        sources = sum(answers[1:], answers[0]) / len(answers)
+        if self.expander is None or self.training:
+            return sources, state
+        return self.expander(sources, sources.sum(1), state)
 
     def fused(self, precision: torch.dtype = torch.float32, side_by_side: bool = False) -> CausalBag:
         """A copy that only steps, of fused members; see `CausalHTDemucs`."""
-        twin = CausalBag.__new__(CausalBag)
-        nn.Module.__init__(twin)
-        twin.__dict__.update({key: value for key, value in self.__dict__.items() if not key.startswith("_")})
+        twin = copy.copy(self)
+        twin._modules = dict(self._modules)
         twin.members = nn.ModuleList(member.fused(precision, side_by_side) for member in self.causal)
         twin.has_graph = False
         return twin.eval()
@@ -110,8 +141,4 @@ class CausalBag(nn.Module):
         """
         from streamsep.models.causal_graph import build_graph
 
-        return build_graph(self.causal, facts)
-
-
-def _mean(answers: list[Any]) -> Tensor:
-    return sum(answers[1:], answers[0]) / len(answers)
+        return build_graph(self.causal, facts, self.expander)

@@ -10,25 +10,28 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
 
 from streamsep import __version__
 from streamsep.errors import StreamsepError
-from streamsep.models import graph_spectrum
+from streamsep.models import graph_levels, graph_spectrum
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.causal_transformer import CrossDomainTransformer
+from streamsep.models.expanded import ExpandedStem
 from streamsep.models.full_band import FullBand
 from streamsep.models.graph_attention import RING, TransformerNodes
-from streamsep.models.graph_nodes import Given, GraphNodes, Value
+from streamsep.models.graph_nodes import GraphNodes, Value
 from streamsep.models.graph_unet import UNetNodes
 
 
-def build_graph(models: Sequence[CausalHTDemucs], facts: dict[str, str] | None = None) -> bytes:
+def build_graph(
+    models: Sequence[CausalHTDemucs], facts: dict[str, str] | None = None, expander: ExpandedStem | None = None
+) -> bytes:
     """The mean of the models' `step` for one hop of one stream as a serialised ONNX model.
 
     Args:
         models: that agree in hop, latency and sources; usually one.
         facts: more metadata.
+        expander: on what they say together.
 
     Raises:
         StreamsepError: the package onnx is missing, or a model has recurrent layers.
@@ -39,11 +42,20 @@ def build_graph(models: Sequence[CausalHTDemucs], facts: dict[str, str] | None =
     for number, model in enumerate(models):
         graph.suffix = f"@{number}" if len(models) > 1 else ""
         answers.append(HopNodes(graph, model).stems_of(mix))
-    stems = answers[0]
-    if len(models) > 1:
-        stems = graph.add("Mul", graph.add("Sum", *answers), np.full(1, 1 / len(models), np.float32))
+    stems = _joined(graph, answers, expander)
     graph.output("stems", stems, (len(config.sources), config.audio_channels, config.hop))
     return graph.finish("streamsep", _facts(models[0]) | (facts or {}))
+
+
+def _joined(graph: GraphNodes, answers: list[Value], expander: ExpandedStem | None) -> Value:
+    """What `CausalBag` makes of its members' stems; of one alone nothing."""
+    stems, graph.suffix = answers[0], ""
+    if len(answers) > 1:
+        stems = graph.add("Mul", graph.add("Sum", *answers), np.full(1, 1 / len(answers), np.float32))
+    if expander is None:
+        return stems
+    whole = graph.add("ReduceSum", stems, np.array([0]), keepdims=0)
+    return graph_levels.expand(graph, expander, stems, whole, kept=True)
 
 
 def _facts(model: CausalHTDemucs) -> dict[str, str]:
@@ -79,33 +91,24 @@ class HopNodes:
         dry = graph.delay("dry", both, (rows, self.hop), model.latency // self.hop)
         dry, level_then = graph.split(dry, [self.channels, 1], 0)
         voices = self._voices(graph.add("Div", mix, level), level_then)
-        return self._expanded(self._consistent(voices, dry), dry)
+        stems = self._consistent(voices, dry)
+        if model.expander is None:
+            return stems
+        return graph_levels.expand(graph, model.expander, stems, dry, model.mix_consistency)
 
     def _level(self, mix: Value) -> Value:
         """See `RunningLevel`; `[1, hop]`."""
         graph, level = self.graph, self.model.level
         energy, weight, before = graph.split(graph.state("level", (3,)), [1, 1, 1], 0)
         decay, one = level.sum.decays[0, :1], np.ones(1, np.float32)
-        energy = self._fading(energy, decay, self._energy(mix))
-        weight = self._fading(weight, decay, one)
+        energy = graph_levels.fading(graph, energy, decay, graph_levels.energy(graph, mix))
+        weight = graph_levels.fading(graph, weight, decay, one)
         root = graph.add("Sqrt", graph.add("Div", energy, weight))
         scale = graph.add("Max", root, np.full(1, level.floor, np.float32))
         graph.remember("level", graph.add("Concat", energy, weight, scale, axis=0))
         young = graph.add("Equal", before, np.zeros(1, np.float32))
         before = graph.add("Where", young, scale, before)
-        return graph.reshape(self._line(before, scale, level.ramp), 1, self.hop)
-
-    def _fading(self, before: Value, decay: Tensor, x: Given) -> Value:
-        """See `RunningSum`."""
-        return self.graph.add("Add", self.graph.add("Mul", before, decay), x)
-
-    def _line(self, before: Value, after: Value, ramp: Tensor) -> Value:
-        """See `lines`; `[hop]`."""
-        return self.graph.add("Add", self.graph.add("Mul", self.graph.add("Sub", after, before), ramp), before)
-
-    def _energy(self, x: Value) -> Value:
-        """The mean energy of a hop, `[1]`."""
-        return self.graph.reshape(self.graph.add("ReduceMean", self.graph.add("Mul", x, x), keepdims=0), 1)
+        return graph.reshape(graph_levels.line(graph, before, scale, level.ramp), 1, self.hop)
 
     def _voices(self, normed: Value, level: Value) -> Value:
         """The stems `[stems * channels, hop]` as the branches that there are give them."""
@@ -236,23 +239,3 @@ class HopNodes:
             return stems
         missing = graph.add("Sub", dry, graph.add("ReduceSum", stems, np.array([0]), keepdims=0))
         return graph.add("Add", stems, graph.add("Mul", missing, np.full(1, 1 / self.stems, np.float32)))
-
-    def _expanded(self, stems: Value, dry: Value) -> Value:
-        """`[stems, channels, hop]` after the expander, where there is one; see `Expander`."""
-        graph, model, expander = self.graph, self.model, self.model.expander
-        if expander is None:
-            return stems
-        one, decay = np.ones(1, np.float32), expander.sum.decays[0, :1]
-        *energies, cut = graph.split(graph.state("expander", (3,)), [1, 1, 1], 0)
-        stem = graph.cut(stems, model.expanded, model.expanded + 1)
-        heard = zip(energies, (stem, dry), strict=True)
-        energies = [self._fading(before, decay, self._energy(x)) for before, x in heard]
-        floor, threshold = np.full(1, expander.floor, np.float32), np.full(1, expander.threshold, np.float32)
-        wanted = graph.add("Add", graph.add("Div", energies[0], threshold), floor)
-        over = graph.add("Min", graph.add("Div", wanted, graph.add("Add", energies[1], floor)), one)
-        gain = graph.add("Pow", over, np.full(1, expander.power, np.float32))
-        after = graph.add("Sub", one, gain)
-        graph.remember("expander", graph.add("Concat", *energies, after, axis=0))
-        line = self._line(cut, after, expander.ramp)
-        given = model.given if model.mix_consistency else model.given.clamp_max(0)
-        return graph.add("Add", stems, graph.add("Mul", graph.add("Mul", stem, line), given))

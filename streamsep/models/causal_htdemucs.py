@@ -7,7 +7,6 @@ remembers lives in the state that its caller holds. The output lags the input by
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamsep.layers.base import Delay, Device, Lookahead, Serial, run, same_lag
-from streamsep.layers.expander import Expander, ExpanderState
+from streamsep.layers.expander import ExpanderState
 from streamsep.layers.norm import LevelState, RunningLevel
 from streamsep.layers.stft import ISTFT, STFT
 from streamsep.layers.together import in_turn
@@ -25,7 +24,8 @@ from streamsep.models.causal_config import DOMAINS, CausalConfig
 from streamsep.models.causal_lstm import CrossDomainLSTM, LSTMState
 from streamsep.models.causal_transformer import CrossDomainTransformer, TransformerState
 from streamsep.models.causal_unet import UNet, UNetState
-from streamsep.models.consistency import share_missing, shares
+from streamsep.models.consistency import share_missing
+from streamsep.models.expanded import ExpandedStem
 from streamsep.models.full_band import FullBand
 
 Absent = tuple[()]  # the state of a part that the model does not have
@@ -71,8 +71,6 @@ class CausalHTDemucs(nn.Module):
         together: how tasks of the two branches run that do not need each other.
     """
 
-    given: Tensor
-
     def __init__(self, config: CausalConfig) -> None:
         super().__init__()
         self.config, self.hop, self.latency = config, config.hop, config.latency
@@ -86,7 +84,7 @@ class CausalHTDemucs(nn.Module):
         self.spectrogram: UNet | None = None
         self.waveform: UNet | None = None
         self.full_band: FullBand | None = None
-        self.expander: Expander | None = None
+        self.expander: ExpandedStem | None = None
         if "spectrogram" in config.domains:
             self._add_spectrogram(config)
         if "waveform" in config.domains:
@@ -95,9 +93,7 @@ class CausalHTDemucs(nn.Module):
             lag = config.latency // config.hop
             self.waveform = UNet(config.waveform, channels, channels * len(config.sources), None, lag)
         if config.expander is not None:
-            stem, *curve = astuple(config.expander)
-            self.expanded, self.expander = config.sources.index(stem), Expander(config.hop, config.sample_rate, *curve)
-            self.register_buffer("given", shares(len(config.sources), self.expanded), persistent=False)
+            self.expander = ExpandedStem(config.expander, config.sources, config.hop, config.sample_rate)
         self.together = in_turn
         recurrent = config.transformer.kind == "lstm"
         self.has_graph = not recurrent
@@ -247,17 +243,10 @@ class CausalHTDemucs(nn.Module):
         sources = sum(voices[1:], voices[0])
         if self.mix_consistency:
             sources = share_missing(sources, mix)
-        sources, after = self._expand(sources, mix, s.expander)
-        return sources, (late, after)
-
-    def _expand(self, sources: Tensor, mix: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """One stem after its expander; the others take what it loses, where they are to sum to the mix."""
         if self.expander is None or self.training:
-            return sources, state
-        stem = sources[:, self.expanded]
-        gain, state = run(self.expander, (stem, mix), state)
-        given = self.given if self.mix_consistency else self.given.clamp_max(0)
-        return sources + (stem - stem * gain)[:, None] * given, state
+            return sources, (late, s.expander)
+        sources, after = self.expander(sources, mix, s.expander, self.mix_consistency)
+        return sources, (late, after)
 
     def _features(self, spectrum: Tensor) -> Tensor:
         """Compressed real, imaginary and magnitude parts, `[B, 3 * C, bins, T]`, without the Nyquist bin."""

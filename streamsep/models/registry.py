@@ -25,6 +25,7 @@ OFFICIAL_REPOSITORIES = {
 # Official releases of the older classes Demucs and HDemucs.
 UNSUPPORTED_RELEASES = ("hdemucs_mmi", "mdx", "mdx_extra", "mdx_extra_q", "mdx_q")
 STREAM_DEFAULT = "live-23-small"
+FILE_DEFAULT = "live-23-bag"  # the better one, where no clock runs
 OFFLINE_DEFAULTS = ("htdemucs", "htdemucs-small")
 _PACKAGE = Path(__file__).parents[1]
 
@@ -129,14 +130,14 @@ def find_weights(name: str) -> Path | None:
     return pulled if not name.startswith(".") and pulled.is_dir() else None
 
 
-def default_model(mode: Literal["stream", "offline"]) -> str:
-    """The name of the model to use where none is given.
+def default_model(mode: Literal["stream", "file", "offline"]) -> str:
+    """The name of the model to use where none is given: in real time, for files by a streaming model, or offline.
 
     Raises:
         StreamsepError: no weights for offline separation are at hand.
     """
-    if mode == "stream":
-        return STREAM_DEFAULT
+    if mode != "offline":
+        return STREAM_DEFAULT if mode == "stream" else FILE_DEFAULT
     for name in OFFLINE_DEFAULTS:
         if find_weights(name) is not None:
             return name
