@@ -11,6 +11,7 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
     streamsep stream examples/lithium/mix.ogg --stems examples/lithium --json benchmarks/results/live.json
     the same with --realtime --json benchmarks/results/realtime.json
     python -m benchmarks.steps --json benchmarks/results/steps.json
+    python -m benchmarks.steps live-23-small live-23-bag --rounds 20 --json benchmarks/results/steps_bag.json
     python -m benchmarks.peers --json benchmarks/results/peers.json
     python -m benchmarks.aging --json benchmarks/results/aging.json
     python -m benchmarks.sliding realtime --json benchmarks/results/sliding.json
@@ -193,6 +194,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "live": ("live", live),
     "realtime": ("realtime", realtime),
     "steps": ("steps", steps),
+    "steps of the bag": ("steps_bag", steps),
     "misses": ("steps", misses),
     "models": ("steps", models),
     "soak": ("soak", soak),

@@ -40,7 +40,7 @@ def build_graph(
     mix = graph.input("mix", (config.audio_channels, config.hop))
     answers = []
     for number, model in enumerate(models):
-        graph.suffix = f"@{number}" if len(models) > 1 else ""
+        graph.suffix = "" if len(models) == 1 and expander is None else f"@{number}"
         answers.append(HopNodes(graph, model).stems_of(mix))
     stems = _joined(graph, answers, expander)
     graph.output("stems", stems, (len(config.sources), config.audio_channels, config.hop))
