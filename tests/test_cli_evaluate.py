@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from streamsep.cli import main
-from streamsep.models.checkpoint import save_checkpoint
+from streamsep.models.checkpoint import load_checkpoint, save_checkpoint
 from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
+from streamsep.models.registry import build_preset
 from tests.toys import ToySeparator
 
 TRAIN = "model: live-6-small\nloop: {hours: null, steps: 1}\n"
@@ -98,3 +100,20 @@ def test_training_cannot_start_from_another_class(
     where = ["--data", str(data), "--out", str(data.parent / "run"), "--init", str(data.parent / "other.safetensors")]
     assert main(["train", str(train_config), *where]) == 1
     assert "is another model than the configuration's" in capsys.readouterr().err
+
+
+def test_frozen_parts_keep_what_they_start_with(
+    data: Path, train_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = "batch: {size: 1, seconds: 0.2}\nloss: {warm: 0.02, ffts: [256]}\noptimiser: {warm_up: 1, ema: 0.0}\n"
+    where = ["--data", str(data), "--cache", str(data.parent / "cache")]
+    before, begun = build_preset("live-6-small"), data.parent / "begun.safetensors"
+    save_checkpoint(before, begun, {})
+    for name, code in (("waveform", 0), ("drums", 1)):
+        train_config.write_text(TRAIN + short + f"frozen: [{name}]\n")
+        run = data.parent / name
+        assert main(["train", str(train_config), *where, "--init", str(begun), "--out", str(run)]) == code
+    assert "frozen names 'drums', which the model does not have" in capsys.readouterr().err
+    after = load_checkpoint(data.parent / "waveform" / "last.safetensors").state_dict()
+    changed = {name.split(".")[0] for name, value in before.state_dict().items() if not torch.equal(value, after[name])}
+    assert "waveform" not in changed and "transformer" in changed
