@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -116,10 +117,10 @@ class FailsAt(DelaySplit):
         return super().step(mix, state)
 
 
-def failing(failures: set[int], samples: Audio) -> Stream:
+def failing(failures: set[int], samples: Audio, kind: type[ThreadHost] = ThreadHost) -> Stream:
     """A stream in real time whose steps fail at `failures`; what is heard is checked."""
     device = FakeDevice(samples, clocking=Clocking(BLOCK, realtime=True))
-    host = ThreadHost(make_executor("eager", FailsAt(failures), max_chunk=4))
+    host = kind(make_executor("eager", FailsAt(failures), max_chunk=4))
     stream = Stream(host, device, StreamConfig(fade=FADE, queue=20, restart=True))
     stream.start()
     while not stream.wait(0.02):
@@ -136,6 +137,18 @@ def test_an_executor_that_raises_is_replaced_by_a_fresh_one() -> None:
     report = stream.report()
     assert (report.worker_restarts, report.fades, report.error) == (1, 1, None)
     assert "RuntimeError: boom" in stream.events()[0]
+
+
+class Lingering(ThreadHost):
+    """Its thread, like one the scheduler has put aside, ends a while after it has told its error."""
+
+    def _run(self) -> None:
+        super()._run()
+        time.sleep(0.1)
+
+
+def test_a_thread_that_has_told_its_error_is_replaced_once_though_it_lingers() -> None:
+    assert failing({60}, programme(3.0), Lingering).report().worker_restarts == 1
 
 
 def test_an_executor_that_always_raises_leaves_the_mix() -> None:

@@ -89,10 +89,10 @@ class Host(ABC):
         """Whether a worker is at work."""
 
     @abstractmethod
-    def revive(self) -> None:
-        """Start a dead or stuck worker anew on the same rings; returns at once.
+    def revive(self) -> bool:
+        """Start a dead or stuck worker anew on the same rings; returns at once, and whether it was started.
 
-        `error` is None from then on, until `alive` tells that it works or `error` why it does not.
+        If so `error` is None from then on, until `alive` tells that it works or `error` why it does not.
         """
 
     @abstractmethod

@@ -96,11 +96,12 @@ class ProcessHost(Host):
             self.error = self.error or f"its process ended with code {self._process.exitcode}"
         return self._working
 
-    def revive(self) -> None:
+    def revive(self) -> bool:
         """See `Host`."""
         self._end_process()
         self.error = None
         self._spawn(0)
+        return True
 
     def end(self) -> None:
         """See `Host`."""

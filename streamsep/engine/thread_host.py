@@ -86,12 +86,15 @@ class ThreadHost(Host):
         working = self._inline or (self._thread is not None and self._thread.is_alive() and self._ready.is_set())
         return working and self.error is None
 
-    def revive(self) -> None:
-        """See `Host`; a thread that is stuck cannot be ended, so only a dead one is replaced."""
-        if self._thread is not None and not self._thread.is_alive():
-            self.error = None
-            self._ready = threading.Event()
-            self._start()
+    def revive(self) -> bool:
+        """See `Host`; a thread that is stuck cannot be ended, so only one that has told its error is replaced."""
+        if self._thread is None or self.error is None:
+            return False
+        self._thread.join()  # all that it has left to do is to return
+        self.error = None
+        self._ready = threading.Event()
+        self._start()
+        return True
 
     def end(self) -> None:
         """See `Host`."""
