@@ -182,6 +182,7 @@ def test_what_a_new_worker_never_heard_is_not_faded_to() -> None:
     rig = Rig()
     ones = np.ones((2, 60 * BLOCK), np.float32)
     rig.play(ones[:, : 10 * BLOCK])
+    rig.link.counters[Counter.SEAM] = rig.link.output.written
     rig.link.counters[Counter.BLIND] = 20 * BLOCK
     weight = wet_weight(rig.play(ones))[0]
     known = 10 * BLOCK + SPEND.lag
@@ -189,6 +190,23 @@ def test_what_a_new_worker_never_heard_is_not_faded_to() -> None:
     assert weight[known + BLOCK + FADE] == 1
     assert np.abs(np.diff(weight)).max() <= 1 / FADE + 1e-6
     assert rig.count(Counter.FADES) == 1
+
+
+@pytest.mark.parametrize("left", range(FADE, BLOCK + FADE))
+def test_a_new_worker_that_comes_before_the_old_results_end_is_faded_from_in_time(left: int) -> None:
+    rig = Rig()
+    ones, output = np.ones((2, 20 * BLOCK), np.float32), rig.link.output
+    parts = [rig.play(ones)]
+    output.write(2 * ones[:, : (left - output.readable) % BLOCK])
+    while output.readable > left:
+        parts.append(rig.play(ones[:, :BLOCK], range(1)))
+    rig.link.counters[Counter.SEAM] = output.written
+    rig.link.counters[Counter.BLIND] = rig.count(Counter.POSITION)
+    output.write_silence(10 * BLOCK)
+    parts.append(rig.play(ones[:, : SPEND.lag // BLOCK * BLOCK], range(20)))
+    weight = wet_weight(np.concatenate(parts, axis=1))[0, 10 * BLOCK :]
+    assert weight[0] == 1 and weight[-1] == 0
+    assert np.abs(np.diff(weight)).max() <= 1 / FADE + 1e-6
 
 
 def test_what_is_not_finite_is_silence_for_worker_and_dry_line() -> None:

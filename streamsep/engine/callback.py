@@ -96,9 +96,14 @@ class Callback:
         output.skip(position - output.consumed)  # results that came after their time: the delay stays what it was
         waiting = output.readable
         wet[:, output.read(wet) :] = 0.0
-        if position - self._lag < max(self._hole, int(self._link.counters[Counter.BLIND]) or self._hole):
-            waiting = min(waiting, frames)  # what comes out now was never heard by the model: no ground to fade in
-        self._blend(waiting, wet, dry, outdata)
+        self._blend(min(waiting, self._trusted(position, frames)), wet, dry, outdata)
+
+    def _trusted(self, position: int, frames: int) -> int:
+        """How much of what waits is ground to fade on: the model may not have heard what comes out next."""
+        counters, first = self._link.counters, position - self._lag
+        if int(counters[Counter.BLIND]) > max(0, first):
+            return max(0, min(frames, int(counters[Counter.SEAM]) - position))
+        return frames if first < self._hole else self._link.output.capacity
 
     def _make_finite(self, indata: Audio, clean: Audio) -> None:
         broken = self._broken[:, : indata.shape[1]]

@@ -23,7 +23,8 @@ _WRITTEN, _READ = 0, 8  # see Ring
 # The callback's own numbers.
 LEVEL, HEALTHY, HOLE, INDEX, FADE, RECOVER, LAG, DELAY = range(8)
 _POSITION, _FADES, _DRY_BLOCKS = int(Counter.POSITION), int(Counter.FADES), int(Counter.DRY_BLOCKS)
-_LOST, _BYPASS, _BLIND = int(Counter.LOST_FRAMES), int(Counter.BYPASS), int(Counter.BLIND)
+_LOST, _BYPASS = int(Counter.LOST_FRAMES), int(Counter.BYPASS)
+_BLIND, _SEAM = int(Counter.BLIND), int(Counter.SEAM)
 _FROM, _MIX = int(Counter.RECORD_FROM), int(Counter.RECORD_MIX)
 
 
@@ -75,8 +76,11 @@ def handle(s: CallbackState, indata: Audio, outdata: Audio, frames: int) -> None
     position, own = s.counters[_POSITION], s.own
     feed(s, indata, frames)
     waiting = read(s.output_counters, s.output, position, outdata, frames)
-    blind = s.counters[_BLIND]
-    if position - own[LAG] < max(own[HOLE], blind if blind > 0 else own[HOLE]):
+    first = position - own[LAG]
+    if s.counters[_BLIND] > max(0, first):
+        fence()
+        waiting = max(0, min(waiting, frames, s.counters[_SEAM] - position))
+    elif first < own[HOLE]:
         waiting = min(waiting, frames)
     bypass = s.counters[_BYPASS] != 0
     supplied = waiting >= frames + own[FADE] and not bypass

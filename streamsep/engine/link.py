@@ -25,6 +25,7 @@ class Counter(IntEnum):
     RECOVERIES = 11  # worker: times a non-finite output was silenced
     DEVICE_BYTES = 12  # worker: memory taken on a GPU
     BLIND = 13  # worker: it knows nothing of the input before this frame, since another worker died there; 0: it does
+    SEAM = 14  # worker: frames of output that were there before it came
     STOP = 16  # stream: 1 once the worker is to end
     BYPASS = 17  # stream: 1 while the dry mix is to be heard
     RECORD_FROM = 18  # stream: first input frame of the recording; 0: nothing is recorded

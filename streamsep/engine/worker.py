@@ -15,6 +15,7 @@ import torch
 
 from streamsep.engine.desk import Desk, DeskFollower
 from streamsep.engine.doorbell import Doorbell
+from streamsep.engine.fence import fence
 from streamsep.engine.host import Job
 from streamsep.engine.link import Counter, Link
 from streamsep.engine.mixer import Mixer
@@ -42,6 +43,8 @@ class Worker:
         self._desk = DeskFollower(Desk(sources, link.knobs), session, self._mixer)
         self._recorder = StepRecorder(link.times)
         self._reblocker = Reblocker(link.input, session.hop, session.executor.max_chunk)
+        link.counters[Counter.SEAM] = link.output.written
+        fence()
         link.counters[Counter.BLIND] = self._reblocker.index
 
     def warm_up(self) -> None:
