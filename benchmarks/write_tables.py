@@ -7,7 +7,7 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
 
     python -m tools.latency_quality, python -m tools.lookahead_quality (docs/latency.md)
     python -m benchmarks.quality --real DIR/lithium DIR/mdn_funk --rendered DIR --json benchmarks/results/quality.json
-    the same with -s of models trained alike and --json benchmarks/results/trained_alike.json (docs/quality.md)
+    the same with -s of models trained alike and --json benchmarks/results/trained_alike.json, .../trained_alike_longer.json (docs/quality.md)
     streamsep stream examples/lithium/mix.ogg --stems examples/lithium --json benchmarks/results/live.json
     the same with --realtime --json benchmarks/results/realtime.json
     python -m benchmarks.steps --json benchmarks/results/steps.json
@@ -188,6 +188,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "quality by song": ("quality", quality_tables.by_song),
     "leakage": ("quality", quality_tables.leakage),
     "trained alike": ("trained_alike", quality_tables.by_group),
+    "trained alike longer": ("trained_alike_longer", quality_tables.by_group),
     "latency": ("latency", quality_tables.latency),
     "look-ahead": ("lookahead", quality_tables.lookahead),
     **{f"quality of {card.stem}": ("quality", partial(quality_tables.card, system=card.stem)) for card in CARDS},
