@@ -54,6 +54,7 @@ PARTS = {
     "sliding": Part(_script("sliding", "realtime"), 3.5, "an offline model behind a sliding window, in real time"),
     "live": Part(("-m", "streamsep", "stream", *SONG), 0.5, "the example song through the live path"),
     "realtime": Part(("-m", "streamsep", "stream", *SONG, "--realtime"), 0.7, "the same in real time"),
+    "realtime_12": Part(("-m", "streamsep", "stream", *SONG, "--realtime", "-n", "live-12-small"), 0.7, "at 11.6 ms"),
 }
 
 

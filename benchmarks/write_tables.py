@@ -7,11 +7,12 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
 
     python -m tools.latency_quality, python -m tools.lookahead_quality (docs/latency.md)
     python -m benchmarks.quality --real DIR/lithium DIR/mdn_funk --rendered DIR --json benchmarks/results/quality.json
-    the same with -s of models trained alike and --json benchmarks/results/trained_alike.json, .../trained_alike_longer.json (docs/quality.md)
+    the same with -s of models trained alike and --json benchmarks/results/trained_alike.json (docs/quality.md),
+    and of two of them trained for longer, trained_alike_longer.json
     streamsep stream examples/lithium/mix.ogg --stems examples/lithium --json benchmarks/results/live.json
-    the same with --realtime --json benchmarks/results/realtime.json
+    the same with --realtime --json benchmarks/results/realtime.json, and -n live-12-small, realtime_12.json
     python -m benchmarks.steps --json benchmarks/results/steps.json
-    python -m benchmarks.steps live-23-small live-23-bag --rounds 20 --json benchmarks/results/steps_bag.json
+    the same with live-12-small live-23-small live-23-bag --rounds 20 --json benchmarks/results/steps_weights.json
     python -m benchmarks.peers --json benchmarks/results/peers.json
     python -m benchmarks.aging --json benchmarks/results/aging.json
     python -m benchmarks.sliding realtime --json benchmarks/results/sliding.json
@@ -194,8 +195,9 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     **{f"quality of {card.stem}": ("quality", partial(quality_tables.card, system=card.stem)) for card in CARDS},
     "live": ("live", live),
     "realtime": ("realtime", realtime),
+    "realtime of live-12-small": ("realtime_12", realtime),
     "steps": ("steps", steps),
-    "steps of the bag": ("steps_bag", steps),
+    "steps of the weights": ("steps_weights", steps),
     "misses": ("steps", misses),
     "models": ("steps", models),
     "soak": ("soak", soak),
