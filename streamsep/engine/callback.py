@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsep.engine.fence import fence
 from streamsep.engine.link import Counter, Link
 from streamsep.engine.ring import Audio
 from streamsep.engine.timing import LatencyBudget
@@ -102,6 +103,7 @@ class Callback:
         """How much of what waits is ground to fade on: the model may not have heard what comes out next."""
         counters, first = self._link.counters, position - self._lag
         if int(counters[Counter.BLIND]) > max(0, first):
+            fence()  # the worker wrote the seam first
             return max(0, min(frames, int(counters[Counter.SEAM]) - position))
         return frames if first < self._hole else self._link.output.capacity
 
