@@ -151,6 +151,42 @@ def test_a_thread_that_has_told_its_error_is_replaced_once_though_it_lingers() -
     assert failing({60}, programme(3.0), Lingering).report().worker_restarts == 1
 
 
+class StuckAt(DelaySplit):
+    """Its step number `step` takes until `go_on` is set."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(HOP, LATENCY)
+        self._left, self.go_on = step, threading.Event()
+
+    def step(self, mix: Tensor, state: PastState) -> tuple[Tensor, PastState]:
+        self._left -= 1
+        if self._left == 0:
+            self.go_on.wait()
+        return super().step(mix, state)
+
+
+def test_a_stuck_thread_is_told_of_and_not_said_to_be_started_anew() -> None:
+    model = StuckAt(60)
+    host = ThreadHost(make_executor("eager", model, max_chunk=4))
+    device = FakeDevice(programme(30.0), clocking=Clocking(BLOCK, realtime=True))
+    stream = Stream(host, device, StreamConfig(fade=FADE, queue=20, restart=True))
+    stream._supervisor._patience = 0.3
+    events: list[str] = []
+
+    def told(count: int) -> bool:
+        events.extend(stream.events())
+        return len(events) >= count
+
+    stream.start()
+    wait_until(stream, lambda: told(1))
+    model.go_on.set()
+    wait_until(stream, lambda: told(2))
+    stream.close()
+    host.close()
+    assert events == ["the worker has stopped (it is stuck)", "the worker is back"]
+    assert stream.report().worker_restarts == 0
+
+
 def test_an_executor_that_always_raises_leaves_the_mix() -> None:
     samples = programme(2.0)
     stream = failing(set(range(60, 10**6)), samples)

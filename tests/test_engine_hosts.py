@@ -160,8 +160,8 @@ def test_a_killed_process_is_started_anew_and_the_delay_is_what_it_was() -> None
     steps = stream.report().times.steps
     wait_until(stream, lambda: stream.report().times.steps > steps + 4000)
     events = stream.events()
-    assert [event for event in events if "started anew" in event and "code -9" in event]
-    assert events[-1] == "the worker is back"
+    assert "code -9" in events[0]
+    assert events[1:] == ["the worker is started anew", "the worker is back"]
     assert stream.report().worker_restarts == 1
     stream.close()
     host.close()
@@ -187,7 +187,7 @@ def test_a_stopped_process_is_taken_for_stuck_and_replaced() -> None:
     wait_until(stream, lambda: stream.report().worker_restarts == 1)
     wait_until(stream, lambda: host.alive)
     assert not first.is_running()
-    assert "it was stuck" in stream.events()[0]
+    assert "it is stuck" in stream.events()[0]
     stream.close()
     host.close()
 

@@ -99,9 +99,10 @@ class Supervisor:
             return
         if self._worker_back:
             self._worker_back = False
-            self.tell(f"the worker has stopped ({self._host.error or 'it was stuck'}) and is started anew")
-        if (stuck or self._host.error is not None) and self._worker_pause.due(now):
-            self.worker_restarts += self._host.revive()
+            self.tell(f"the worker has stopped ({self._host.error or 'it is stuck'})")
+        if (stuck or self._host.error is not None) and self._worker_pause.due(now) and self._host.revive():
+            self.worker_restarts += 1
+            self.tell("the worker is started anew")
 
     def _stuck(self, now: float) -> bool:
         """Whether a hop has been waiting for `patience` seconds without a step being done."""
