@@ -3,9 +3,10 @@
     python -m benchmarks.quality --real DIR/lithium DIR/mdn_funk --rendered DIR/test -j 2 \\
         [-s peer=stream:runs/peer/last.safetensors] [--json benchmarks/results/quality.json]
 
-A song is a folder of stems. Without -s the systems are all weights that ship; `gain` and `irm` are always measured,
-for each system's share of the way between them. Systems are written as for `streamsep evaluate --out`. What is done is
-kept in --out: the same command goes on where it was stopped, and measures only what changed.
+A song is a folder of stems. Without -s the systems are all weights that ship, live and with the longest look-ahead that
+they learnt; `gain` and `irm` are always measured, for each system's share of the way between them. Systems are written
+as for `streamsep evaluate --out`. What is done is kept in --out: the same command goes on where it was stopped, and
+measures only what changed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from streamsep.evaluation.quality import GAIN, MASK, group_quality, leakage_into
 from streamsep.evaluation.songs import STEMS, SongFiles, song_in_folder, songs_in
 from streamsep.evaluation.systems import Look, load, look_at, parse_systems
 from streamsep.files import plain, staged
-from streamsep.models.registry import weights_folder
+from streamsep.models.lookahead import longest_lookahead
+from streamsep.models.registry import load_model, weights_folder
 from streamsep.models.tuning import this_place
 
 Facts = dict[str, Any]
@@ -133,8 +135,12 @@ def find_songs(args: argparse.Namespace) -> dict[str, list[SongFiles]]:
 
 
 def shipped() -> list[str]:
-    """The systems of all weights that ship."""
-    return [f"{path.stem}={path.stem}" for path in sorted(weights_folder().glob("*.safetensors"))]
+    """The systems of all weights that ship: live, and with the longest look-ahead that they learnt."""
+    systems = []
+    for name in sorted(path.stem for path in weights_folder().glob("*.safetensors")):
+        longest = longest_lookahead(load_model(name))
+        systems += [f"{name}={name}", *([f"{name}, {longest:.2g} s ahead=stream:{name}@{longest}s"] if longest else [])]
+    return systems
 
 
 def write(result: Facts, path: Path | None) -> None:

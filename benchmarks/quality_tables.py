@@ -52,6 +52,11 @@ def latency(result: Facts) -> str:
     return f"{picture}\n\n{by_group(result)} Every model was trained for {_budget(result)}."
 
 
+def waiting(result: Facts) -> str:
+    """What waiting buys: the picture and its figures."""
+    return f"![Mean SDR over latency, of the weights that ship](waiting.png)\n\n{by_group(result)}"
+
+
 def lookahead(result: Facts) -> str:
     """What look-ahead buys; of no result only that."""
     if not result:

@@ -5,7 +5,7 @@
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between those marks is typed by hand.
 `--check` changes nothing and fails if a table is not what its results say. The results come from:
 
-    python -m tools.latency_quality, python -m tools.lookahead_quality (docs/latency.md)
+    python -m tools.latency_quality, python -m tools.lookahead_quality, python -m benchmarks.waiting (docs/latency.md)
     python -m benchmarks.quality --real DIR/lithium DIR/mdn_funk --rendered DIR --json benchmarks/results/quality.json
     the same with -s of models trained alike and --json benchmarks/results/trained_alike.json (docs/quality.md),
     and of two of them trained for longer, trained_alike_longer.json
@@ -191,6 +191,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "trained alike": ("trained_alike", quality_tables.by_group),
     "trained alike longer": ("trained_alike_longer", quality_tables.by_group),
     "latency": ("latency", quality_tables.latency),
+    "waiting": ("waiting", quality_tables.waiting),
     "look-ahead": ("lookahead", quality_tables.lookahead),
     **{f"quality of {card.stem}": ("quality", partial(quality_tables.card, system=card.stem)) for card in CARDS},
     "live": ("live", live),

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import quality, quality_tables
+from benchmarks import quality, quality_tables, waiting
+from benchmarks.latency_picture import Line, draw
 from streamsep.evaluation import apart
 from streamsep.evaluation.measures import song as song_measures
+from streamsep.evaluation.systems import parse_systems
 from streamsep.files import Codec, write_audio
 
 STEMS = ("drums", "bass", "other", "vocals")
@@ -84,8 +86,27 @@ def test_tables(measured: dict[str, Any]) -> None:
     assert quality_tables.by_song(measured).count("best constant gain") == 2
 
 
-def test_what_ships_is_measured_by_its_name() -> None:
-    assert "live-23-small=live-23-small" in quality.shipped()
+def test_what_ships_is_measured_live_and_where_it_learnt_to_wait_waiting() -> None:
+    shipped = quality.shipped()
+    assert {"live-12-small=live-12-small", "live-23-small=live-23-small"} <= set(shipped)
+    assert [text.split("=")[0] for text in shipped if "live-23-bag" in text] == [
+        "live-23-bag",
+        "live-23-bag, 0.5 s ahead",
+    ]
+    looks = parse_systems(waiting.systems("live-23-small") + waiting.systems("live-12-small"))
+    assert [look.lookahead for look in looks] == [None, 0.1, pytest.approx(43 * 512 / 44100), None]
+
+
+def test_the_picture_of_waiting(tmp_path: Path) -> None:
+    latencies = {"a": 23.0, "a, 0.1 s ahead": 116.0, "b": 12.0, "gain": None}
+    scores = {name: {"mean": {"usdr": index}} for index, name in enumerate(latencies)}
+    result = {
+        "systems": {name: {"latency_ms": latency} for name, latency in latencies.items()},
+        "groups": {"real": {"songs": 2, "scores": dict(reversed(scores.items()))}},
+    }
+    assert waiting.lines(result, "real") == [Line("b", [(12.0, 2)]), Line("a", [(23.0, 0), (116.0, 1)])]
+    draw(result, partial(waiting.lines, result), tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_no_songs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

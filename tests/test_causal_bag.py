@@ -17,6 +17,7 @@ from streamsep.errors import StreamsepError
 from streamsep.models.causal_bag import CausalBag, CausalBagConfig
 from streamsep.models.causal_config import ExpanderConfig
 from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
+from streamsep.models.lookahead import declare
 from streamsep.models.registry import build_preset
 from streamsep.models.separator import Separator
 from streamsep.training.start import freeze
@@ -185,15 +186,25 @@ def test_joined_by_the_tool(
     paths, out = [], tmp_path / "bag.safetensors"
     for name in ("live-23-small", "live-23-small-full-band"):
         paths.append(tmp_path / f"{name}.safetensors")
-        save_checkpoint(build_preset(name), paths[-1], {"training": {"steps": len(paths)}, "licence": "MIT"})
+        model = build_preset(name)
+        declare(model, (0, 8, 43)[: 4 - len(paths)])
+        save_checkpoint(model, paths[-1], {"training": {"steps": len(paths)}, "licence": "MIT"})
     assert run(monkeypatch, "live-23-bag", *paths, "-o", out) == 0
     bag = load_checkpoint(out)
     assert isinstance(bag, CausalBag)
     for member, path in zip(bag.causal, paths, strict=True):
         state = load_checkpoint(path).state_dict()
         assert all(torch.equal(value, state[name]) for name, value in member.state_dict().items())
+    assert bag.config.lookaheads == (0, 8)  # what both learnt
     record = read_record(out)
     assert record["training"] == {"members": [{"steps": 1}, {"steps": 2}]} and record["licence"] == "MIT"
+    # A new first member, and of the bag the other one.
+    save_checkpoint(build_preset("live-23-small"), paths[0], {"training": {}, "licence": "MIT"})
+    assert run(monkeypatch, "live-23-bag", paths[0], out, "-o", tmp_path / "next.safetensors") == 0
+    after, first = load_checkpoint(tmp_path / "next.safetensors").state_dict(), load_checkpoint(paths[0]).state_dict()
+    for name, value in bag.state_dict().items():
+        kept = first[name.removeprefix("members.0.")] if name.startswith("members.0.") else value
+        assert torch.equal(after[name], kept)
     out.unlink()
     for words, told in (
         (("live-23-bag", *paths[::-1]), "does not fit its place"),

@@ -18,6 +18,7 @@ from streamsep.files import Codec, Samples, read_audio, write_audio
 from streamsep.models import precision, registry
 from streamsep.models.apply import apply_model
 from streamsep.models.checkpoint import save_checkpoint
+from streamsep.models.defaults import FILE_DEFAULT
 from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
 from tests.sounds import plain_user, tones
 from tests.toys import ToySeparator
@@ -93,14 +94,14 @@ def test_stems_have_the_songs_rate_length_and_channels(
 ) -> None:
     samples = song(tmp_path / "song.wav", rate, seconds, channels, subtype)
     assert separate(tmp_path / "song.wav", "-o", tmp_path / "out") == 0
-    check_stems(tmp_path / "out" / registry.FILE_DEFAULT / "song", samples, rate, 5e-3 if subtype == "PCM_U8" else 5e-4)
+    check_stems(tmp_path / "out" / FILE_DEFAULT / "song", samples, rate, 5e-3 if subtype == "PCM_U8" else 5e-4)
 
 
 @pytest.mark.usefixtures("toy")
 def test_an_mp3_keeps_its_place(tmp_path: Path) -> None:
     write_audio(tmp_path / "song.mp3", tones(44100, 0.5, 300, 400), 44100, Codec("mp3"))
     assert separate(tmp_path / "song.mp3", "-o", tmp_path / "out") == 0
-    check_stems(tmp_path / "out" / registry.FILE_DEFAULT / "song", read_audio(tmp_path / "song.mp3")[0], 44100, 1e-4)
+    check_stems(tmp_path / "out" / FILE_DEFAULT / "song", read_audio(tmp_path / "song.mp3")[0], 44100, 1e-4)
 
 
 @pytest.mark.usefixtures("toy")
@@ -108,7 +109,7 @@ def test_surround_gives_stereo(tmp_path: Path) -> None:
     samples = song(tmp_path / "song.wav", 48000, channels=6)
     assert separate(tmp_path / "song.wav", "-o", tmp_path / "out", "--clip-mode", "none", "--float32") == 0
     mixed = samples[:2] + 0.5**0.5 * (samples[2] + samples[4:])
-    check_stems(tmp_path / "out" / registry.FILE_DEFAULT / "song", mixed, 48000, 5e-4)
+    check_stems(tmp_path / "out" / FILE_DEFAULT / "song", mixed, 48000, 5e-4)
 
 
 @pytest.mark.parametrize(("flags", "ext", "tolerance"), [(["--flac"], "flac", 1e-4), (["--mp3"], "mp3", 1e-2)])
@@ -136,7 +137,7 @@ def test_bits(tmp_path: Path, flags: list[str], subtype: str) -> None:
 def test_two_stems(tmp_path: Path, method: str, rest: str | None) -> None:
     samples = song(tmp_path / "song.wav", 48000)
     assert separate(tmp_path / "song.wav", "-o", tmp_path, "--two-stems", "vocals", "--other-method", method) == 0
-    found = stems(tmp_path / registry.FILE_DEFAULT / "song")
+    found = stems(tmp_path / FILE_DEFAULT / "song")
     assert found.keys() == {"vocals", rest} - {None}
     if rest:
         total = found["vocals"][0] + found[rest][0]
@@ -255,8 +256,8 @@ def test_bad_files_do_not_stop_the_others(tmp_path: Path, capsys: pytest.Capture
     assert separate(*songs, "-o", tmp_path / "out", "-j", jobs) == 1
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == len(bad) + 1 and f"{len(bad)} of {len(bad) + 2} songs failed" in errors[-1]
-    check_stems(tmp_path / "out" / registry.FILE_DEFAULT / "first", first, 44100, 5e-4)
-    check_stems(tmp_path / "out" / registry.FILE_DEFAULT / "last", last, 22050, 5e-4)
+    check_stems(tmp_path / "out" / FILE_DEFAULT / "first", first, 44100, 5e-4)
+    check_stems(tmp_path / "out" / FILE_DEFAULT / "last", last, 22050, 5e-4)
 
 
 @pytest.mark.usefixtures("toy")
@@ -278,7 +279,7 @@ def test_samples_that_are_not_finite_count_as_silence(tmp_path: Path, capsys: py
     samples[0, 4410:4420] = 0
     soundfile.write(tmp_path / "song.wav", broken.T, 44100, subtype="FLOAT")
     assert separate(tmp_path / "song.wav", "-o", tmp_path, "--float32") == 0
-    check_stems(tmp_path / registry.FILE_DEFAULT / "song", samples, 44100, 1e-6)
+    check_stems(tmp_path / FILE_DEFAULT / "song", samples, 44100, 1e-6)
     assert "10 samples are not finite" in capsys.readouterr().err
 
 
@@ -288,7 +289,7 @@ def test_absurd_amplitudes_are_limited(tmp_path: Path, capsys: pytest.CaptureFix
     samples[:, 4410:4420] = np.float32(1e29)
     soundfile.write(tmp_path / "song.wav", samples.T, 44100, subtype="FLOAT")
     assert separate(tmp_path / "song.wav", "-o", tmp_path, "--float32", "--clip-mode", "none") == 0
-    check_stems(tmp_path / registry.FILE_DEFAULT / "song", samples.clip(-64, 64), 44100, 1e-5)
+    check_stems(tmp_path / FILE_DEFAULT / "song", samples.clip(-64, 64), 44100, 1e-5)
     assert "10 samples are far over full scale" in capsys.readouterr().err
 
 
@@ -298,7 +299,7 @@ def test_a_name_that_is_no_text_is_a_name(tmp_path: Path) -> None:
     samples = song(tmp_path / "song.wav")
     (tmp_path / "song.wav").rename(path)
     assert separate(path, "-o", tmp_path) == 0
-    check_stems(tmp_path / registry.FILE_DEFAULT / path.stem, samples, 44100, 5e-4)
+    check_stems(tmp_path / FILE_DEFAULT / path.stem, samples, 44100, 5e-4)
 
 
 @pytest.mark.parametrize("flags", [["-j", "x"], ["-j", "0"]])
@@ -315,7 +316,7 @@ def test_an_interrupt_leaves_no_halves(
     tmp_path: Path, toy: ToySeparator, monkeypatch: pytest.MonkeyPatch, jobs: str, number: signal.Signals, code: int
 ) -> None:
     song(tmp_path / "song.wav"), song(tmp_path / "next.wav")
-    folder = tmp_path / registry.FILE_DEFAULT / "song"
+    folder = tmp_path / FILE_DEFAULT / "song"
     folder.mkdir(parents=True)
     (folder / "bass.wav").write_text("old")
     steps = 0
@@ -342,7 +343,7 @@ def test_a_second_run_replaces_the_first(tmp_path: Path) -> None:
     assert separate(tmp_path / "song.wav", "-o", tmp_path) == 0
     samples = song(tmp_path / "song.wav", seconds=0.3)
     assert separate(tmp_path / "song.wav", "-o", tmp_path) == 0
-    check_stems(tmp_path / registry.FILE_DEFAULT / "song", samples, 44100, 5e-4)
+    check_stems(tmp_path / FILE_DEFAULT / "song", samples, 44100, 5e-4)
 
 
 @pytest.mark.parametrize(
@@ -401,7 +402,7 @@ def test_songs_of_one_name_are_told_apart_or_refused(tmp_path: Path, capsys: pyt
     assert separate(*songs, "-o", tmp_path / "out") == 1
     assert "would be written twice" in capsys.readouterr().err
     assert separate(*songs, "-o", tmp_path / "out", "--filename", "{track}.{trackext}/{stem}.{ext}") == 0
-    assert len(list((tmp_path / "out" / registry.FILE_DEFAULT).glob("*/*.wav"))) == 8
+    assert len(list((tmp_path / "out" / FILE_DEFAULT).glob("*/*.wav"))) == 8
 
 
 @pytest.mark.parametrize("flags", [["--mp3", "--flac"], ["--int24", "--float32"], ["-j", "0"], ["--mode", "fast"], []])

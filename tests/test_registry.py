@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
+from streamsep.cli import main
 from streamsep.errors import StreamsepError
 from streamsep.models import registry
 from streamsep.models.causal_htdemucs import CausalHTDemucs
@@ -151,3 +153,12 @@ def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, t
 def test_building_on_the_meta_device_leaves_the_default_alone() -> None:
     registry.preset_info("live-6-small")
     assert torch.get_default_device().type == "cpu"
+
+
+@pytest.mark.parametrize(("command", "mode"), [("stream", "stream"), ("live", "stream"), ("separate", "file")])
+def test_help_tells_the_model_that_is_taken(
+    command: str, mode: Literal["stream", "file"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert f"(default {registry.default_model(mode)}" in " ".join(capsys.readouterr().out.split())

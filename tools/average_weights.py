@@ -31,7 +31,7 @@ def average(paths: Sequence[Path], shares: Sequence[float], out: Path) -> None:
     given = [_as_in(model, other, path) for other, path in zip(models, paths, strict=True)]
     mean = {name: sum(s * values[name] for s, values in zip(shares, given, strict=True)) for name in given[-1]}
     model.load_state_dict(mean)
-    averaged = [{"steps": each["training"]["steps"], "share": s} for each, s in zip(records, shares, strict=True)]
+    averaged = [{"steps": each["training"].get("steps"), "share": s} for each, s in zip(records, shares, strict=True)]
     training = {**record["training"], "averaged": averaged}
     save_checkpoint(model, out, {"training": training, "licence": record["licence"]})
 

@@ -1,6 +1,7 @@
 """Put checkpoints together into a bag: `python tools/join_bag.py live-23-bag SMALL FULL-BAND -o OUT`.
 
-The bag is a preset's; each checkpoint becomes the member at its place, as it is. What comes out can be used as any
+The bag is a preset's; each checkpoint becomes the member at its place, as it is. One that is such a bag itself gives
+its own member of that place: so a bag gets a new first member and keeps the others. What comes out can be used as any
 checkpoint, or trained further (`streamsep train --init`).
 """
 
@@ -10,10 +11,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from streamsep.errors import StreamsepError, telling
 from streamsep.models.causal_bag import CausalBag
 from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
+from streamsep.models.lookahead import declare
 from streamsep.models.registry import build_preset, preset_names
 
 
@@ -28,9 +31,11 @@ def join(preset: str, paths: Sequence[Path], out: Path) -> None:
         raise StreamsepError(f"{preset} is no bag; choose live-23-bag")
     if len(paths) != len(bag.members):
         raise StreamsepError(f"{preset} has {len(bag.members)} members; give as many checkpoints, in their order")
-    for member, path in zip(bag.members, paths, strict=True):
+    given = [_member(load_checkpoint(path), place) for place, path in enumerate(paths)]
+    declare(bag, set.intersection(*(set(member.config.lookaheads) for member in given)))
+    for member, weights, path in zip(bag.members, given, paths, strict=True):
         try:
-            member.load_state_dict(load_checkpoint(path).state_dict())
+            member.load_state_dict(weights.state_dict())
         except RuntimeError:
             raise StreamsepError(
                 f"{path} does not fit its place in {preset}; give the members in their order"
@@ -39,6 +44,11 @@ def join(preset: str, paths: Sequence[Path], out: Path) -> None:
     training = {"members": [record["training"] for record in records]}
     licences = " and ".join(sorted({record["licence"] for record in records}))
     save_checkpoint(bag, out, {"training": training, "licence": licences})
+
+
+def _member(model: Any, place: int) -> Any:
+    """The model, or of a bag its member at the place."""
+    return model.members[place] if isinstance(model, CausalBag) else model
 
 
 @telling("join_bag")

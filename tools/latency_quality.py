@@ -14,14 +14,13 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import quality
-from benchmarks.quality_tables import STEMS
-from streamsep.errors import missing, telling
-from streamsep.evaluation.quality import GAIN
-from streamsep.files import staged
+from benchmarks.latency_picture import Line, draw
+from streamsep.errors import telling
 from tools.train_side_by_side import add_flags, train_all
 
 Facts = dict[str, Any]
@@ -33,6 +32,7 @@ MODELS = ("live-23-small", OFFLINE, "peer-unet", "live-93-small", "live-12-small
 # Look-ahead and hop: a stream is late by their sum. Shorter hops than these would only cost time.
 LOOKAHEADS = "50ms/50ms,100ms/100ms,250ms/250ms,500ms/250ms,1s/500ms"
 COLOURS = {"stream": "tab:blue", "peer": "tab:red", "sliding": "tab:orange", "offline": "tab:green"}
+STYLES = {"peer": "x", "offline": "--"}
 WORDS = {
     "stream": "causal", "peer": "causal peers", "sliding": "offline model, sliding window",
     "offline": "offline model, whole song",
@@ -48,33 +48,13 @@ def systems(weights: dict[str, Path]) -> list[str]:
     return texts
 
 
-def draw(result: Facts, path: Path) -> None:
-    """Mean SDR over latency, a panel for each group of songs.
-
-    Raises:
-        StreamsepError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing("matplotlib", "evaluation") from None
-    groups = result["groups"]
-    figure = Figure(figsize=(5 * len(groups), 4), layout="constrained")
-    for axes, (group, facts) in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups.items(), strict=True):
-        means = {name: table["mean"]["usdr"] for name, table in facts["scores"].items()}
-        for way, points in by_way(result, means).items():
-            if way == "offline":
-                axes.axhline(points[0][1], color=COLOURS[way], ls="--", label=WORDS[way])
-            else:
-                style = "x" if way == "peer" else "o-"
-                axes.plot(*zip(*points, strict=True), style, color=COLOURS[way], label=WORDS[way])
-        axes.axhline(means[GAIN], color="grey", ls=":", label="best constant gain")
-        axes.set(xscale="log", xlabel="algorithmic latency, ms", title=f"{group} songs ({facts['songs']})")
-        axes.set_ylabel(f"mean SDR over {', '.join(STEMS)}, dB")
-        axes.grid(alpha=0.3, which="both")
-    figure.axes[0].legend(fontsize="small")
-    with staged([path]) as (temporary,):
-        figure.savefig(temporary, format="png", dpi=100)
+def lines(result: Facts, group: str) -> list[Line]:
+    """A line for each way; the offline model over whole songs at every latency."""
+    means = {name: table["mean"]["usdr"] for name, table in result["groups"][group]["scores"].items()}
+    return [
+        Line(WORDS[way], points, STYLES.get(way, "o-"), COLOURS[way], way == "offline")
+        for way, points in by_way(result, means).items()
+    ]
 
 
 def by_way(result: Facts, means: dict[str, float]) -> dict[str, list[tuple[float, float]]]:
@@ -108,7 +88,8 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> None:
     result = quality.run(systems(weights), quality.find_songs(args), measuring)
     result["budget"] = {"steps": args.steps, "minutes": args.minutes}
     quality.write(result, args.json)
-    draw(json.loads(args.json.read_text(encoding="utf-8")), args.picture)
+    result = json.loads(args.json.read_text(encoding="utf-8"))
+    draw(result, partial(lines, result), args.picture)
 
 
 @telling("latency_quality")

@@ -19,6 +19,7 @@ from streamsep.errors import StreamsepError, telling
 from streamsep.evaluation.metrics import sdr
 from streamsep.files import read_audio
 from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
+from streamsep.models.lookahead import longest_hops
 from streamsep.models.registry import build_preset, preset_names, weights_folder
 from streamsep.models.separator import Separator
 from streamsep.models.streaming import separate_stream
@@ -30,11 +31,15 @@ def of_preset(checkpoint: Path, name: str) -> nn.Module:
     """The preset with the checkpoint's weights.
 
     Raises:
-        StreamsepError: they do not fit it.
+        StreamsepError: they do not fit it, or did not learn to wait as long as it says.
     """
-    model = build_preset(name)
+    model, trained = build_preset(name), load_checkpoint(checkpoint)
+    if longest_hops(trained) < longest_hops(model):
+        raise StreamsepError(
+            f"{checkpoint} did not learn the look-aheads of {name}; train it with them, or take them out of the preset"
+        )
     try:
-        model.load_state_dict(load_checkpoint(checkpoint).state_dict())
+        model.load_state_dict(trained.state_dict())
     except RuntimeError:
         raise StreamsepError(
             f"the weights of {checkpoint} do not fit {name}; name the preset they were trained as"

@@ -30,7 +30,7 @@ class Case:
         executor: as `make_executor` knows it; device: as torch does.
         batch: streams that are stepped together; threads: of the CPU, for one operator.
         precision: of the networks, where the executor has a choice; None: its own.
-        lookahead, window, hop: seconds, for offline models: see `load_separator`.
+        lookahead, window, hop: in seconds: see `load_separator`.
     """
 
     model: str

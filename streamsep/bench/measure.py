@@ -68,6 +68,7 @@ def row_of(case: Case, executor: Executor, timed: Timed) -> Row:
         "sdr": recorded_sdr(case.model),
         "hop": separator.hop,
         "hop_ms": 1000 * deadline,
+        "latency_ms": 1000 * (separator.latency + separator.hop) / separator.sample_rate,
     }
     steps = percentiles(timed.steps, deadline) | {"late": int(timed.late.sum())}
     row = about | asdict(count(separator)) | steps

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from streamsep.cli.options import add_model_flags, add_sliding_flags, pick_device, positive_float, positive_int
+from streamsep.cli.options import add_model_flags, add_waiting_flags, pick_device, positive_float, positive_int
 
 TEXT = """\
 Time the steps of one model on one executor, and say whether they end within a hop.
@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--executor", default="auto", metavar="NAME", help="auto, eager, onnx or cuda-graph (default %(default)s)"
     )
-    add_sliding_flags(parser.add_argument_group("offline models"))
+    add_waiting_flags(parser.add_argument_group("waiting for the future"))
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=positive_int, default=5000, metavar="N", help="to time (default %(default)s)")
     length.add_argument("--seconds", type=positive_float, metavar="S", help="time as many steps as fit into S seconds")
@@ -79,6 +79,7 @@ def to_text(row: dict[str, Any]) -> str:
         f"{row['machine']}; {row['system']}; Python {row['python']}, torch {row['torch']}, "
         f"onnxruntime {row['onnxruntime'] or 'none'}, streamsep {row['streamsep']}; load {row['load']}",
         "",
+        f"latency     {row['latency_ms']:.1f} ms, algorithmic",
         f"weights     {row['parameters'] / 1e6:.2f} M, {row['weight_bytes'] / 1e6:.1f} MB; state "
         f"{row['state_bytes'] / 1e6:.2f} MB; SDR {sdr_text(row)}",
         f"a step      {row['mflop']:.1f} MFLOP and {row['transform_mflop']:.1f} of transforms; {_operators(row)}",

@@ -21,6 +21,7 @@ WITH_FAILURES = 3
 SYSTEMS = """\
 systems (-s, as often as wanted; NAME=... gives a name of your own):
   stream:MODEL            a causal model chunk by chunk, as it runs live
+  stream:MODEL@0.1s,0.5s  the same with so much of the future in view, if its weights learnt to wait
   pass:MODEL              the same model over the whole signal at once (at most 30 s); it must give the same
   sliding:MODEL@500ms,1s  an offline model on a moving window, a system for each look-ahead
   sliding:MODEL@1s/500ms  the same with a hop

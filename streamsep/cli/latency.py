@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamsep.cli.live_config import LiveConfig, settings
 from streamsep.cli.live_flags import add_device_flags
-from streamsep.cli.options import add_model_flags, add_sliding_flags, pick_device, sliding_options
+from streamsep.cli.options import add_model_flags, add_waiting_flags, pick_device, waiting_options
 from streamsep.errors import StreamsepError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--preset", metavar="NAME|FILE", help="a rig of `streamsep live`, for its model and devices")
     add_model_flags(parser)
-    add_sliding_flags(parser)
+    add_waiting_flags(parser)
     parser.add_argument("--executor", metavar="NAME", help="auto, eager, onnx or cuda-graph (default auto)")
     device = parser.add_argument_group("audio device")
     add_device_flags(device)
@@ -111,7 +111,7 @@ def _host(args: argparse.Namespace, config: LiveConfig, device: AudioBackend) ->
 
     name = config.model or _default()
     choice = ModelChoice(
-        name, args.device, config.executor, device.max_block, device.sample_rate, **sliding_options(args)
+        name, args.device, config.executor, device.max_block, device.sample_rate, **waiting_options(args)
     )
     if name not in preset_names() or args.lookahead is not None:
         executor = choice()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamsep.cli.live_config import LiveConfig, settings
 from streamsep.cli.live_flags import EXAMPLES, add_live_flags
-from streamsep.cli.options import sliding_options
+from streamsep.cli.options import waiting_options
 
 if TYPE_CHECKING:
     from streamsep.control.actions import Recording
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     display = make_display(args.json, sound_on_stdout=config.output_device == "-")
     device = open_device(config, PipeForm(args.pipe_format, args.pipe_channels), args.lock_step)
     choice = ModelChoice(
-        config.model, args.device, config.executor, device.max_block, device.sample_rate, **sliding_options(args)
+        config.model, args.device, config.executor, device.max_block, device.sample_rate, **waiting_options(args)
     )
     display.tell("loading the model ...")
     compiling = start_compiling(device, args.callback)

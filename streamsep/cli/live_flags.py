@@ -15,7 +15,7 @@ from streamsep.cli.live_config import (
     parse_route,
     parse_stem_gain,
 )
-from streamsep.cli.options import add_model_flags, add_sliding_flags, positive_float, positive_int
+from streamsep.cli.options import add_model_flags, add_waiting_flags, positive_float, positive_int
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ def add_live_flags(parser: argparse.ArgumentParser) -> None:
         "-l", "--list-devices", action="store_true", help="list the audio devices, as `streamsep devices` does, and end"
     )
     add_model_flags(parser)
-    add_sliding_flags(parser)
+    add_waiting_flags(parser)
     parser.add_argument("--executor", metavar="NAME", help="auto, eager, onnx or cuda-graph (default auto)")
     device = parser.add_argument_group("audio device")
     add_device_flags(device)

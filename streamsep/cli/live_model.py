@@ -6,7 +6,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ class ModelChoice:
         executor: as `make_executor` knows it.
         block: most frames of a block of the audio device.
         rate: of the audio device, in Hz.
-        lookahead, window, hop: of an offline model, in seconds; see `load_separator`.
+        lookahead, window, hop: in seconds; see `load_separator`.
     """
 
     model: str | None = None
@@ -56,8 +56,8 @@ class ModelChoice:
         """
         from streamsep.models.registry import default_model, load_model
 
-        name = self.model or default_model("stream" if self.lookahead is None else "offline")
-        return self.wrap(load_model(name, device=pick_device(self.device)))
+        choice = self if self.model is not None else replace(self, model=default_model("stream"))
+        return choice.wrap(load_model(str(choice.model), device=pick_device(self.device)))
 
     def wrap(self, model: Any) -> Executor:
         """What runs the steps of `model`, which is on the right device already.

@@ -88,6 +88,7 @@ def _where(weights: Path | None, pullable: bool) -> str:
 
 def _print_facts(model: nn.Module) -> None:
     from streamsep.config import to_dict
+    from streamsep.models.lookahead import longest_lookahead
 
     print(f"class: {type(model).__name__}")
     print(f"sources: {', '.join(model.sources)}")  # type: ignore[arg-type]
@@ -97,6 +98,8 @@ def _print_facts(model: nn.Module) -> None:
         milliseconds = 1000 * total / int(model.sample_rate)  # type: ignore[arg-type]
         print(f"hop: {model.hop} samples")
         print(f"algorithmic latency: {total} samples, {milliseconds:.1f} ms")
+        if longest := longest_lookahead(model):
+            print(f"longest look-ahead: {1000 * longest:.0f} ms (--lookahead)")
     print(f"parameters: {sum(value.numel() for value in model.parameters()):,}")
     if hasattr(model, "config"):
         print(f"config: {json.dumps(to_dict(model.config))}")

@@ -8,39 +8,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamsep.errors import StreamsepError
+from streamsep.models.defaults import STREAM_DEFAULT
 
 if TYPE_CHECKING:
     import torch
 
 
-def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """`-n/--model` and `-d/--device`."""
+def add_model_flags(parser: argparse.ArgumentParser, default: str = STREAM_DEFAULT) -> None:
+    """`-n/--model`, whose help tells the `default`, and `-d/--device`."""
     parser.add_argument(
-        "-n", "--model", metavar="NAME|PATH", help="a preset (`streamsep models list`) or a checkpoint file"
+        "-n",
+        "--model",
+        metavar="NAME|PATH",
+        help=f"a preset (`streamsep models list`) or a checkpoint file (default {default})",
     )
     parser.add_argument(
         "-d", "--device", help="what computes: cpu, cuda, cuda:1 or mps (default: cuda where there is one, else cpu)"
     )
 
 
-def add_sliding_flags(group: Any) -> None:
-    """`--lookahead`, `--window` and `--hop`, for offline models that stream; see `sliding_options`."""
+def add_waiting_flags(group: Any) -> None:
+    """`--lookahead`, and `--window` and `--hop` for offline models that stream; see `waiting_options`."""
     group.add_argument(
         "--lookahead",
+        type=waiting_time,
+        metavar="TIME",
+        help="future that the model is given before it answers, such as 500ms or 0.5s: better stems, that much later; "
+        "for offline models, and causal ones whose weights learnt to wait (`streamsep models info`)",
+    )
+    group.add_argument(
+        "--window",
         type=duration,
         metavar="TIME",
-        help="future that an offline model is given before it answers, such as 500ms or 0.5s: its latency",
+        help="what an offline model hears at a time (default: see `streamsep tune`)",
     )
     group.add_argument(
-        "--window", type=duration, metavar="TIME", help="what it hears at a time (default: see `streamsep tune`)"
-    )
-    group.add_argument(
-        "--hop", type=duration, metavar="TIME", help="how often it answers (default: see `streamsep tune`)"
+        "--hop",
+        type=duration,
+        metavar="TIME",
+        help="how often an offline model answers (default: see `streamsep tune`)",
     )
 
 
-def sliding_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The flags of `add_sliding_flags` as `load_separator` takes them."""
+def waiting_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The flags of `add_waiting_flags` as `load_separator` takes them."""
     return {"lookahead": args.lookahead, "window": args.window, "hop": args.hop}
 
 
@@ -96,6 +107,11 @@ def duration(text: str) -> float:
         return scale * positive_float(number)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 500ms or 0.5s") from None
+
+
+def waiting_time(text: str) -> float:
+    """An argparse type: as `duration`, or 0."""
+    return 0.0 if text.strip().lower() in ("0", "0s", "0ms") else duration(text)
 
 
 def output_name(model: str) -> str:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from streamsep.cli.options import (
     add_model_flags,
-    add_sliding_flags,
+    add_waiting_flags,
     output_name,
     pick_device,
     positive_int,
-    sliding_options,
+    waiting_options,
 )
 from streamsep.errors import StreamsepError
+from streamsep.models.defaults import FILE_DEFAULT, OFFLINE_DEFAULTS
 
 if TYPE_CHECKING:
     from streamsep.cli.songs import Job, Output, Report, TwoStems
@@ -37,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
         "in the environment it is not.",
     )
     parser.add_argument("songs", nargs="+", type=Path, metavar="SONG", help="a file that libsndfile or ffmpeg reads")
-    add_model_flags(parser)
+    add_model_flags(parser, f"{FILE_DEFAULT}; offline {' or '.join(OFFLINE_DEFAULTS)}")
     parser.add_argument(
         "--mode",
         choices=("stream", "offline"),
@@ -50,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
     _add_stem_flags(parser.add_argument_group("stems"))
     _add_file_flags(parser.add_argument_group("files"))
     _add_offline_flags(parser.add_argument_group("offline models only"))
-    add_sliding_flags(parser.add_argument_group("offline models as a stream"))
+    add_waiting_flags(parser.add_argument_group("waiting for the future"))
     parser.set_defaults(run=run)
 
 
@@ -176,13 +177,12 @@ def _make_job(args: argparse.Namespace) -> Job:
     from streamsep.models.registry import default_model, load_model
 
     device = pick_device(args.device)
-    offline_one = args.lookahead is not None or args.mode == "offline"
-    name = default_model("offline" if offline_one else "file") if args.model is None else args.model
+    name = default_model("offline" if args.mode == "offline" else "file") if args.model is None else args.model
     model: Any = load_model(name, device=device)
     streaming = _streams(args, model, name)
     if streaming:
-        model = as_separator(model, name, **sliding_options(args))
-        _tell_window(model, name)
+        model = as_separator(model, name, **waiting_options(args))
+        _tell_waiting(model, name)
     offline = {key: getattr(args, key) for key in _OFFLINE if getattr(args, key) is not None}
     if streaming and offline:
         kind = "a streaming one" if args.lookahead is None else "streaming with --lookahead"
@@ -213,7 +213,7 @@ def _streams(args: argparse.Namespace, model: Any, name: str) -> bool:
     """Whether the model is to run as a stream; StreamsepError where the flags contradict each other or the model."""
     from streamsep.models.separator import Separator
 
-    wish = next((key for key, value in sliding_options(args).items() if value is not None), None)
+    wish = next((key for key, value in waiting_options(args).items() if value is not None), None)
     if args.mode != "offline":
         return args.mode == "stream" or wish is not None or isinstance(model, Separator)
     if isinstance(model, Separator):
@@ -223,11 +223,14 @@ def _streams(args: argparse.Namespace, model: Any, name: str) -> bool:
     return False
 
 
-def _tell_window(model: Any, name: str) -> None:
+def _tell_waiting(model: Any, name: str) -> None:
+    from streamsep.models.lookahead import longest_lookahead
     from streamsep.models.sliding import SlidingSeparator
 
     if isinstance(model, SlidingSeparator):
         print(f"{name}: {model.moves.text(model.sample_rate)}")
+    elif longest_lookahead(model) and model.latency > model.hop:
+        print(f"{name}: looks {1000 * (model.latency - model.hop) / model.sample_rate:.1f} ms ahead")
 
 
 def _output(args: argparse.Namespace, model: str) -> Output:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from streamsep.cli.options import (
     add_model_flags,
-    add_sliding_flags,
+    add_waiting_flags,
     output_name,
     pick_device,
     positive_float,
     positive_int,
-    sliding_options,
+    waiting_options,
 )
 from streamsep.errors import StreamsepError
 
@@ -41,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("song", type=Path, metavar="SONG", help="a file that libsndfile or ffmpeg reads")
     add_model_flags(parser)
     parser.add_argument("--seconds", type=positive_float, metavar="N", help="only the first N seconds")
-    add_sliding_flags(parser.add_argument_group("offline models"))
+    add_waiting_flags(parser.add_argument_group("waiting for the future"))
     _add_engine_flags(parser.add_argument_group("engine"))
     _add_output_flags(parser.add_argument_group("output"))
     parser.set_defaults(run=run)
@@ -137,10 +137,8 @@ def _load(args: argparse.Namespace) -> tuple[str, Any]:
     from streamsep.models.load import load_separator
     from streamsep.models.registry import default_model
 
-    name = args.model
-    if name is None:
-        name = default_model("stream" if args.lookahead is None else "offline")
-    return name, load_separator(name, device=pick_device(args.device), **sliding_options(args))
+    name = default_model("stream") if args.model is None else args.model
+    return name, load_separator(name, device=pick_device(args.device), **waiting_options(args))
 
 
 def _open(args: argparse.Namespace, model: Any) -> FileDevice:

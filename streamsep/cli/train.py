@@ -72,7 +72,7 @@ def _train(args: argparse.Namespace, config: TrainConfig, out: Path, world: Worl
     import torch
 
     from streamsep.models.checkpoint import save_checkpoint
-    from streamsep.models.lookahead import with_lookahead
+    from streamsep.models.lookahead import learning
     from streamsep.models.registry import build_preset
     from streamsep.training.data import song_folders
     from streamsep.training.loop import train
@@ -85,9 +85,7 @@ def _train(args: argparse.Namespace, config: TrainConfig, out: Path, world: Worl
     with world.one_by_one():
         check_fresh(out, args.resume, args.restart)
     torch.manual_seed(config.batch.seed)
-    model = build_preset(config.model)
-    if config.lookaheads:
-        model = with_lookahead(model, config.lookaheads[0])
+    model = learning(build_preset(config.model), config.lookaheads)
     _start(model, args, config, world)
     teacher = Teacher.load(args.teacher, model.sources, world.device) if args.teacher else None  # type: ignore[arg-type]
     with world.one_by_one():

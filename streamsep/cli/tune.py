@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamsep.cli.options import add_model_flags, duration, pick_device, positive_float, positive_int
 from streamsep.errors import StreamsepError
+from streamsep.models.defaults import OFFLINE_DEFAULTS
 
 if TYPE_CHECKING:
     from streamsep.engine.session import Session
@@ -50,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
         "such that every step is done in time, try that out in real time, and keep the figures: `--model NAME "
         "--lookahead TIME` uses them from then on.",
     )
-    add_model_flags(parser)
+    add_model_flags(parser, " or ".join(OFFLINE_DEFAULTS))
     parser.add_argument(
         "--lookahead", type=duration, default=0.5, metavar="TIME", help="such as 500ms (default %(default)s s)"
     )

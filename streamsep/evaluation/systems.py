@@ -1,6 +1,7 @@
 """What is compared: systems, each a way to get stems, written as a short text.
 
 stream:MODEL             a causal model, chunk by chunk, as it runs live
+stream:MODEL@100ms,0.5s  the same with so much of the future in view, if its weights learnt to wait
 pass:MODEL               the same model over the whole signal at once, which must give the same
 sliding:MODEL@500ms,1s   an offline model on a moving window, a system for each look-ahead
 sliding:MODEL@1s/500ms   the same with a hop
@@ -37,7 +38,7 @@ class System:
         name: shown, and unique in a comparison.
         way: stream, pass, sliding, offline, stems, an oracle, gain, mixture or silence; `model` until it is looked at.
         what: model or folder.
-        lookahead, hop: seconds, of sliding; without a hop, as `load_separator` chooses it.
+        lookahead: seconds, of stream and sliding; hop: of sliding; without, as `load_separator` chooses it.
         stft: size and hop, of oracles.
         chunk: hops a step, of stream and sliding.
         device: as torch names it.
@@ -94,12 +95,12 @@ def _parse(text: str) -> list[System]:
     if way in ORACLES:
         size, hop = _stft(what, text)
         return [System(way if not what else f"{way} {size}/{hop}", way, stft=(size, hop))]
-    if way == "sliding":
-        model, _, times = what.rpartition("@")
+    model, _, times = what.rpartition("@")
+    if way == "sliding" or (way == "stream" and model and not {*times} & {"/", "\\"}):
         if not model:
             raise StreamsepError(f"{text!r} has no look-ahead; write sliding:MODEL@500ms or several after commas")
         looks = [_look(each, text) for each in times.split(",")]
-        return [System(f"sliding {short_name(model)} {_seconds(look)}", way, model, look, hop) for look, hop in looks]
+        return [System(f"{way} {short_name(model)} {_seconds(look)}", way, model, look, hop) for look, hop in looks]
     if way in ("stream", "pass", "offline", "stems") and what:
         return [System(f"{way} {short_name(what)}", way, what)]
     if not text.strip() or (what and way in (*MODEL_WAYS, "stems", *BASELINES)) or way in (*MODEL_WAYS, "stems"):
@@ -208,18 +209,18 @@ def load(system: System) -> Any:
     Raises:
         StreamsepError: it cannot be loaded, or is of another kind than the system's way needs.
     """
-    if system.way == "sliding":
-        from streamsep.models.load import load_separator
-
-        return load_separator(system.what, lookahead=system.lookahead, hop=system.hop, device=system.device)
     from streamsep.models import registry
+    from streamsep.models.load import as_separator
     from streamsep.models.separator import Separator
 
     model: Any = registry.load_model(system.what, device=system.device)
-    if system.way != "model" and isinstance(model, Separator) == (system.way == "offline"):
-        kind, flag = ("a streaming", "offline") if system.way == "offline" else ("an offline", "model")
+    offline = system.way in ("offline", "sliding")
+    if system.way != "model" and isinstance(model, Separator) == offline:
+        kind, flag = ("a streaming", "offline") if offline else ("an offline", "model")
         raise StreamsepError(f"{system.what} is {kind} model; choose another --{flag}")
-    return model
+    if system.lookahead is None:
+        return model
+    return as_separator(model, system.what, lookahead=system.lookahead, hop=system.hop)
 
 
 def common_ground(looks: Sequence[Look], default: tuple[str, ...]) -> tuple[tuple[str, ...], int]:

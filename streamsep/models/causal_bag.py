@@ -39,7 +39,7 @@ class CausalBagConfig:
     def __post_init__(self) -> None:
         if not self.members:
             raise ValueError("a bag needs at least one member")
-        for name in ("hop", "latency", "sample_rate", "audio_channels", "sources"):
+        for name in ("hop", "latency", "lookaheads", "sample_rate", "audio_channels", "sources"):
             values = {getattr(member, name) for member in self.members}
             if len(values) > 1:
                 raise ValueError(f"the members of a bag must have the same {name}, not {sorted(values)}")
@@ -55,6 +55,11 @@ class CausalBagConfig:
     def context_frames(self) -> int:
         """Frames of the past that the member with the longest memory sees."""
         return max(member.context_frames for member in self.members)
+
+    @property
+    def lookaheads(self) -> tuple[int, ...]:
+        """Of every member."""
+        return self.members[0].lookaheads
 
     @property
     def lookahead(self) -> int:

@@ -100,6 +100,7 @@ class CausalConfig:
         hop: samples of a step; the waveform strides must multiply to it.
         window: samples that the spectrogram branch analyses, at least two hops.
         lookahead: frames (hops) of future that the transformer sees.
+        lookaheads: those that the weights were trained for, where there are several; see `with_lookahead`.
         compression: exponent of the magnitudes that the spectrogram branch reads.
         level_seconds: time constant of the running input level.
         complex_mask: masks turn phases too; real masks halve the widest layer.
@@ -125,12 +126,14 @@ class CausalConfig:
     full_band: bool = False
     branches: str = "both"
     expander: ExpanderConfig | None = None
+    lookaheads: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_sources(self.sources)
         check_range("hop", self.hop, 1, 65536)
         check_range("window", self.window, 2, 1 << 20)
-        check_range("lookahead", self.lookahead, 0, 1024)
+        for hops in (self.lookahead, *self.lookaheads):
+            check_range("lookahead", hops, 0, 1024)
         check_range("sample_rate", self.sample_rate, *SAMPLE_RATES)
         check_range("audio_channels", self.audio_channels, 1, 16)
         check_range("compression", self.compression, 0.01, 1)

@@ -10,6 +10,7 @@ from torch import nn
 
 from streamsep.errors import StreamsepError
 from streamsep.models import registry
+from streamsep.models.lookahead import waiting
 from streamsep.models.separator import Separator
 from streamsep.models.sliding import OfflineModel, SlidingSeparator, Windowing, windowing
 from streamsep.models.tuning import find_tuning, plan, this_place
@@ -32,7 +33,8 @@ def load_separator(
 
     Args:
         name_or_path: as `load_model` takes it.
-        lookahead: seconds of future for an offline model, which streams by a sliding window; None for a causal one.
+        lookahead: seconds of future. An offline model needs them, and streams by a sliding window; a causal one takes
+            as many as its weights learnt to wait for, and none if it is None.
         window, hop: of the sliding window in seconds. Where neither is given they are what `streamsep tune` found for
             this model, machine and look-ahead; where that was not run, a window of 3 s or four look-aheads, at most
             the model's segment, every half look-ahead or 0.25 s.
@@ -40,8 +42,8 @@ def load_separator(
         threads: CPU threads of a step, for the choice among tunings.
 
     Raises:
-        StreamsepError: as `load_model`; a look-ahead with a causal model, none with an offline one, or a window that
-            does not hold look-ahead and hop.
+        StreamsepError: as `load_model`; a look-ahead that a causal model did not learn, none with an offline one, or a
+            window that does not hold look-ahead and hop.
     """
     model = registry.load_model(name_or_path, device=device)
     return as_separator(model, str(name_or_path), lookahead=lookahead, window=window, hop=hop, threads=threads)
@@ -57,11 +59,10 @@ def as_separator(
     threads: int = 1,
 ) -> Separator:
     """`load_separator` for a model that is loaded already; `name` is what it was loaded by."""
-    given = {"lookahead": lookahead, "window": window, "hop": hop}
     if isinstance(model, Separator):
-        if flags := [f"--{key}" for key, value in given.items() if value is not None]:
+        if flags := [flag for flag, value in (("--window", window), ("--hop", hop)) if value is not None]:
             raise StreamsepError(f"{flags[0]} is for offline models, and {name} streams by itself; leave it out")
-        return model
+        return model if lookahead is None else waiting(model, name, lookahead)
     if lookahead is None:
         raise StreamsepError(
             f"{name} is an offline model, which streams only with some future in view; add --lookahead 500ms, or "

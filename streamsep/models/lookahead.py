@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from torch import nn
+
 from streamsep.errors import StreamsepError
+from streamsep.models.causal_bag import CausalBag
+from streamsep.models.causal_config import CausalConfig
 from streamsep.models.causal_htdemucs import CausalHTDemucs
+from streamsep.models.separator import Separator
+
+Causal = CausalHTDemucs | CausalBag
 
 
-def with_lookahead(model: object, hops: int) -> CausalHTDemucs:
+def with_lookahead(model: object, hops: int) -> Causal:
     """A twin of `model` that looks `hops` ahead and shares its weights: what trains one, trains both.
 
     No shape depends on the look-ahead; weights that never heard the future make little of it until they are trained so.
@@ -16,10 +24,77 @@ def with_lookahead(model: object, hops: int) -> CausalHTDemucs:
     Raises:
         StreamsepError: the model is not causal, or has recurrent layers.
     """
-    if not isinstance(model, CausalHTDemucs) or model.config.transformer.kind != "attention":
+    if not isinstance(model, Causal) or not all(c.transformer.kind == "attention" for c in _configs(model)):
         raise StreamsepError("only a causal model with attention can look ahead; choose a preset such as live-23-small")
-    if hops == model.config.lookahead:
+    if all(config.lookahead == hops for config in _configs(model)):
         return model
-    twin = CausalHTDemucs(replace(model.config, lookahead=hops)).train(model.training)
+    with next(model.parameters()).device:  # where what is no weight, such as windows, must be too
+        twin = _twin(model, hops).train(model.training)
+    for weight, own in zip(model.parameters(), twin.parameters(), strict=True):
+        own.requires_grad_(weight.requires_grad)  # `assign` gives the weights what the twin's own have
     twin.load_state_dict(model.state_dict(keep_vars=True), assign=True)
     return twin
+
+
+def _configs(model: Causal) -> tuple[CausalConfig, ...]:
+    return (model.config,) if isinstance(model, CausalHTDemucs) else model.config.members
+
+
+def _twin(model: Causal, hops: int) -> Causal:
+    """With weights of its own yet."""
+    if isinstance(model, CausalHTDemucs):
+        return CausalHTDemucs(replace(model.config, lookahead=hops))
+    return CausalBag(replace(model.config, members=tuple(replace(c, lookahead=hops) for c in model.config.members)))
+
+
+def learning(model: nn.Module, hops: Sequence[int]) -> nn.Module:
+    """A model that is to learn to look `hops` ahead: it looks the first of them, and its configuration tells them all.
+
+    Raises:
+        StreamsepError: as `with_lookahead`, where there are any.
+    """
+    if hops:
+        model = with_lookahead(model, hops[0])
+    declare(model, hops)
+    return model
+
+
+def declare(model: nn.Module, hops: Iterable[int]) -> None:
+    """Let a causal model's configuration tell that its weights learnt to look `hops` ahead."""
+    told = tuple(sorted(set(hops)))
+    if isinstance(model, CausalHTDemucs):
+        model.config = replace(model.config, lookaheads=told)
+    if isinstance(model, CausalBag):
+        for member in model.causal:
+            declare(member, told)
+        model.config = replace(model.config, members=tuple(member.config for member in model.causal))
+
+
+def waiting(model: Separator, name: str, seconds: float) -> Separator:
+    """A streaming model that looks `seconds` ahead, to the nearest hop from the first on; 0 is the least that it can.
+
+    Raises:
+        StreamsepError: longer than its weights learnt.
+    """
+    own = model.config.lookahead if isinstance(model, Causal) else 0
+    learnt = (isinstance(model, Causal) and model.config.lookaheads) or (own,)
+    hops = max(round(seconds * model.sample_rate / model.hop), int(seconds > 0), min(learnt))
+    if hops > own == max(learnt):
+        raise StreamsepError(
+            f"--lookahead is for offline models and those that learnt to wait, and {name} is neither; leave it out"
+        )
+    if hops > max(learnt):
+        raise StreamsepError(
+            f"{name} learnt to wait {longest_lookahead(model):.2g} s at most; choose a shorter --lookahead"
+        )
+    return model if hops == own else with_lookahead(model, hops)
+
+
+def longest_lookahead(model: object) -> float:
+    """Seconds of future that the weights of a model learnt to make something of; 0 where they learnt no waiting."""
+    return longest_hops(model) * model.hop / model.sample_rate if isinstance(model, Causal) else 0.0
+
+
+def longest_hops(model: object) -> int:
+    """`longest_lookahead` in hops."""
+    return max(model.config.lookaheads, default=0) if isinstance(model, Causal) else 0

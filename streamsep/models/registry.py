@@ -14,6 +14,7 @@ from torch import nn
 from streamsep.config import config_folder, read_whole
 from streamsep.errors import StreamsepError
 from streamsep.models.checkpoint import load_checkpoint
+from streamsep.models.defaults import FILE_DEFAULT, OFFLINE_DEFAULTS, STREAM_DEFAULT
 from streamsep.models.model_classes import build_model
 
 # Official releases of the class HTDemucs: name -> repository on the hub (reference package, `hf.hf_repo_name`).
@@ -24,9 +25,6 @@ OFFICIAL_REPOSITORIES = {
 }
 # Official releases of the older classes Demucs and HDemucs.
 UNSUPPORTED_RELEASES = ("hdemucs_mmi", "mdx", "mdx_extra", "mdx_extra_q", "mdx_q")
-STREAM_DEFAULT = "live-23-small"
-FILE_DEFAULT = "live-23-bag"  # the better one, where no clock runs
-OFFLINE_DEFAULTS = ("htdemucs", "htdemucs-small")
 _PACKAGE = Path(__file__).parents[1]
 
 

@@ -86,7 +86,7 @@ class TrainConfig:
     Attributes:
         model: preset.
         lookaheads: hops that a causal model looks ahead, one of them drawn at every step; it is validated and saved
-            with the first. None: as the preset says.
+            with the first, and its configuration tells them all. None: its own alone.
         frozen: parts of the model that keep the weights they start with, as `members.0` of a bag.
         effects: on whole batches, null for none.
     """

@@ -1,0 +1,70 @@
+"""What waiting buys: the weights that ship at every latency that they can be had at, as a table and a picture.
+
+    python -m benchmarks.waiting --real DIR/lithium DIR/mdn_funk --rendered DIR/test --seconds 60 -j 2
+
+Each set of weights runs as a live stream and, if it learnt to wait, with more and more of the future in view. Writes
+benchmarks/results/waiting.json and docs/waiting.png; what is done is kept in --out, together with what
+`benchmarks.quality` has done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import quality
+from benchmarks.latency_picture import Line, draw
+from streamsep.errors import telling
+from streamsep.models.lookahead import longest_lookahead
+from streamsep.models.registry import load_model, weights_folder
+
+Facts = dict[str, Any]
+ROOT = Path(__file__).parents[1]
+AHEAD = (0.1,)  # seconds; beside none at all and the longest
+AND = ", "  # between the weights and how far they look ahead, in a system's name
+
+
+def systems(name: str) -> list[str]:
+    """The weights `name` at each of their look-aheads."""
+    longest = longest_lookahead(load_model(name))
+    looks = [seconds for seconds in (*AHEAD, longest) if 0 < seconds <= longest]
+    return [f"{name}={name}", *(f"{name}{AND}{look:.2g} s ahead=stream:{name}@{look}s" for look in looks)]
+
+
+def lines(result: Facts, group: str) -> list[Line]:
+    """A line for each set of weights, in the order of its latencies."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for name, table in result["groups"][group]["scores"].items():
+        latency = result["systems"][name]["latency_ms"]
+        if latency is not None:
+            points.setdefault(name.split(AND)[0], []).append((latency, table["mean"]["usdr"]))
+    return [Line(name, sorted(pairs)) for name, pairs in points.items()]
+
+
+@telling("waiting")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, write and draw, or tell in one sentence what the user can mend."""
+    parser = argparse.ArgumentParser(
+        prog="waiting", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    quality.add_song_flags(parser)
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs/quality"), help="work (default %(default)s)")
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "waiting.json")
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "waiting.png")
+    args = parser.parse_args(argv)
+    measuring = quality.Measuring(args.out, args.seconds, args.jobs, leakage=False)
+    shipped = sorted(path.stem for path in weights_folder().glob("*.safetensors"))
+    result = quality.run([text for name in shipped for text in systems(name)], quality.find_songs(args), measuring)
+    quality.write(result, args.json)
+    result = json.loads(args.json.read_text(encoding="utf-8"))
+    draw(result, partial(lines, result), args.picture)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
