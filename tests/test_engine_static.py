@@ -102,7 +102,7 @@ def test_the_shipped_model_in_half_precision_on_music() -> None:
                 found[name].append(stems.clone())
     truth = torch.cat(expected, -1)
     assert truth.abs().max() > 0.1
-    for name, margin, decibels in (("float32", 20, 110), ("bfloat16", 2, 40), ("float16", 3, 55)):
+    for name, margin, decibels in (("float32", 20, 110), ("bfloat16", 2, 36), ("float16", 3, 55)):
         error = torch.cat(found[name], -1) - truth
         assert error.abs().max() * margin < executors[name].tolerance
         assert 10 * torch.log10(truth.square().sum() / error.square().sum()) > decibels, name
