@@ -33,6 +33,7 @@ from streamsep.models.tuning import this_place
 
 Facts = dict[str, Any]
 CHUNK = 64  # hops a step: the result is that of single hops, sooner
+AND = ", "  # between the weights and how far they look ahead, in a system's name
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,17 @@ def find_songs(args: argparse.Namespace) -> dict[str, list[SongFiles]]:
     return {name: songs for name, songs in groups.items() if songs}
 
 
-def shipped() -> list[str]:
-    """The systems of all weights that ship: live, and with the longest look-ahead that they learnt."""
+def shipped(ahead: Sequence[float] = ()) -> list[str]:
+    """The systems of all weights that ship: live, and with the longest look-ahead that they learnt.
+
+    Args:
+        ahead: seconds of further look-aheads, for the weights that learnt to wait so long.
+    """
     systems = []
     for name in sorted(path.stem for path in weights_folder().glob("*.safetensors")):
         longest = longest_lookahead(load_model(name))
-        systems += [f"{name}={name}", *([f"{name}, {longest:.2g} s ahead=stream:{name}@{longest}s"] if longest else [])]
+        looks = [seconds for seconds in (*ahead, longest) if 0 < seconds <= longest]
+        systems += [f"{name}={name}", *(f"{name}{AND}{look:.2g} s ahead=stream:{name}@{look}s" for look in looks)]
     return systems
 
 

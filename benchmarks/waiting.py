@@ -20,20 +20,10 @@ from typing import Any
 from benchmarks import quality
 from benchmarks.latency_picture import Line, draw
 from streamsep.errors import telling
-from streamsep.models.lookahead import longest_lookahead
-from streamsep.models.registry import load_model, weights_folder
 
 Facts = dict[str, Any]
 ROOT = Path(__file__).parents[1]
 AHEAD = (0.1,)  # seconds; beside none at all and the longest
-AND = ", "  # between the weights and how far they look ahead, in a system's name
-
-
-def systems(name: str) -> list[str]:
-    """The weights `name` at each of their look-aheads."""
-    longest = longest_lookahead(load_model(name))
-    looks = [seconds for seconds in (*AHEAD, longest) if 0 < seconds <= longest]
-    return [f"{name}={name}", *(f"{name}{AND}{look:.2g} s ahead=stream:{name}@{look}s" for look in looks)]
 
 
 def lines(result: Facts, group: str) -> list[Line]:
@@ -42,7 +32,7 @@ def lines(result: Facts, group: str) -> list[Line]:
     for name, table in result["groups"][group]["scores"].items():
         latency = result["systems"][name]["latency_ms"]
         if latency is not None:
-            points.setdefault(name.split(AND)[0], []).append((latency, table["mean"]["usdr"]))
+            points.setdefault(name.split(quality.AND)[0], []).append((latency, table["mean"]["usdr"]))
     return [Line(name, sorted(pairs)) for name, pairs in points.items()]
 
 
@@ -58,8 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "waiting.png")
     args = parser.parse_args(argv)
     measuring = quality.Measuring(args.out, args.seconds, args.jobs, leakage=False)
-    shipped = sorted(path.stem for path in weights_folder().glob("*.safetensors"))
-    result = quality.run([text for name in shipped for text in systems(name)], quality.find_songs(args), measuring)
+    result = quality.run(quality.shipped(AHEAD), quality.find_songs(args), measuring)
     quality.write(result, args.json)
     result = json.loads(args.json.read_text(encoding="utf-8"))
     draw(result, partial(lines, result), args.picture)

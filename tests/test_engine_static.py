@@ -87,11 +87,11 @@ def test_a_new_chunk_length_and_a_count_leave_the_state_alone(make: Any) -> None
 
 
 def test_the_shipped_model_in_half_precision_on_music() -> None:
-    """What the declared tolerances rest on: the greatest difference is less than half of them, and inaudible."""
+    """What the declared tolerances rest on: the greatest difference is several times below them, and inaudible."""
     model: Any = load_model("live-23-small")
     executors = {name: static(model, precision=name) for name in ("float32", "bfloat16", "float16")}
     states = {name: executor.init_state() for name, executor in executors.items()}
-    mix = torch.from_numpy(read_audio(EXAMPLE)[0][:, 44100 : 44100 + 30 * 512])[None]
+    mix = torch.from_numpy(read_audio(EXAMPLE)[0][:, : 200 * 512])[None]
     state, expected, found = model.init_state(1), list[Tensor](), {name: list[Tensor]() for name in executors}
     with torch.inference_mode():
         for chunk in mix.split(512, -1):
@@ -102,7 +102,7 @@ def test_the_shipped_model_in_half_precision_on_music() -> None:
                 found[name].append(stems.clone())
     truth = torch.cat(expected, -1)
     assert truth.abs().max() > 0.1
-    for name, margin, decibels in (("float32", 20, 110), ("bfloat16", 2, 36), ("float16", 3, 55)):
+    for name, margin, decibels in (("float32", 20, 110), ("bfloat16", 3, 40), ("float16", 3, 55)):
         error = torch.cat(found[name], -1) - truth
         assert error.abs().max() * margin < executors[name].tolerance
         assert 10 * torch.log10(truth.square().sum() / error.square().sum()) > decibels, name

@@ -33,7 +33,7 @@ def add_waiting_flags(group: Any) -> None:
         "--lookahead",
         type=waiting_time,
         metavar="TIME",
-        help="future that the model is given before it answers, such as 500ms or 0.5s: better stems, that much later; "
+        help="future that the model is given before it answers, such as 500ms or 0.5s, and that much later; "
         "for offline models, and causal ones whose weights learnt to wait (`streamsep models info`)",
     )
     group.add_argument(

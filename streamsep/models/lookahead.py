@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -29,7 +30,7 @@ def with_lookahead(model: object, hops: int) -> Causal:
     if all(config.lookahead == hops for config in _configs(model)):
         return model
     with next(model.parameters()).device:  # where what is no weight, such as windows, must be too
-        twin = _twin(model, hops).train(model.training)
+        twin = type(model)(_changed(model.config, lookahead=hops)).train(model.training)
     for weight, own in zip(model.parameters(), twin.parameters(), strict=True):
         own.requires_grad_(weight.requires_grad)  # `assign` gives the weights what the twin's own have
     twin.load_state_dict(model.state_dict(keep_vars=True), assign=True)
@@ -40,11 +41,11 @@ def _configs(model: Causal) -> tuple[CausalConfig, ...]:
     return (model.config,) if isinstance(model, CausalHTDemucs) else model.config.members
 
 
-def _twin(model: Causal, hops: int) -> Causal:
-    """With weights of its own yet."""
-    if isinstance(model, CausalHTDemucs):
-        return CausalHTDemucs(replace(model.config, lookahead=hops))
-    return CausalBag(replace(model.config, members=tuple(replace(c, lookahead=hops) for c in model.config.members)))
+def _changed(config: Any, **changes: Any) -> Any:
+    """The configuration of a model, or of a bag with that of each member changed."""
+    if isinstance(config, CausalConfig):
+        return replace(config, **changes)
+    return replace(config, members=tuple(replace(member, **changes) for member in config.members))
 
 
 def learning(model: nn.Module, hops: Sequence[int]) -> nn.Module:
@@ -62,12 +63,10 @@ def learning(model: nn.Module, hops: Sequence[int]) -> nn.Module:
 def declare(model: nn.Module, hops: Iterable[int]) -> None:
     """Let a causal model's configuration tell that its weights learnt to look `hops` ahead."""
     told = tuple(sorted(set(hops)))
-    if isinstance(model, CausalHTDemucs):
-        model.config = replace(model.config, lookaheads=told)
-    if isinstance(model, CausalBag):
-        for member in model.causal:
-            declare(member, told)
-        model.config = replace(model.config, members=tuple(member.config for member in model.causal))
+    for each in model.causal if isinstance(model, CausalBag) else ():
+        declare(each, told)
+    if isinstance(model, Causal):
+        model.config = _changed(model.config, lookaheads=told)
 
 
 def waiting(model: Separator, name: str, seconds: float) -> Separator:
