@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from streamsep.training.config import OptimiserConfig
+from streamsep.training.muon import QuickMuon
 
 
 def adamw(model: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
@@ -38,9 +39,7 @@ class Muon:
         chosen = set(map(id, self._kernels))
         rest = [p for p in trained if id(p) not in chosen]
         self._adamw = torch.optim.AdamW(rest, lr=config.lr, betas=config.betas, weight_decay=0.0)
-        self._muon = torch.optim.Muon(
-            self._matrices, lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
-        )
+        self._muon = QuickMuon(self._matrices, lr=config.lr, weight_decay=config.weight_decay)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
