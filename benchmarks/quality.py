@@ -6,7 +6,8 @@
 A song is a folder of stems. Without -s the systems are all weights that ship, live and with the longest look-ahead that
 they learnt; `gain` and `irm` are always measured, for each system's share of the way between them. Systems are written
 as for `streamsep evaluate --out`. What is done is kept in --out: the same command goes on where it was stopped, and
-measures only what changed.
+measures only what changed. Where that folder is gone, `--only live-12-small` measures these weights alone, and takes
+the figures of the others from --json.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kept_figures import of_weights, with_kept
 from streamsep.errors import StreamsepError, telling
 from streamsep.evaluation.comparison import Plan, compare, slug
 from streamsep.evaluation.leakage import VOICE, faint_voice, instrumental
@@ -115,6 +117,9 @@ def add_song_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rendered", type=Path, metavar="DIR", help="folder of folders of stems")
     parser.add_argument("--seconds", type=float, help="only the first seconds of each song")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="processes (default %(default)s)")
+    parser.add_argument(
+        "--only", nargs="+", metavar="WEIGHTS", help="measure these again; what --json has of others that ship stays"
+    )
 
 
 def find_songs(args: argparse.Namespace) -> dict[str, list[SongFiles]]:
@@ -149,6 +154,20 @@ def shipped(ahead: Sequence[float] = ()) -> list[str]:
     return systems
 
 
+def measured(systems: Sequence[str], args: argparse.Namespace, measuring: Measuring) -> Facts:
+    """`run` on what ships, or on those of the weights that `--only` names, beside the figures that `--json` has.
+
+    Raises:
+        StreamsepError: weights that do not ship, or no figures to keep.
+    """
+    if args.only is None:
+        return run(systems, find_songs(args), measuring)
+    if args.json is None:
+        raise StreamsepError("--only keeps the figures of a file; name it by --json")
+    result = run(of_weights(systems, args.only), find_songs(args), measuring)
+    return with_kept(result, args.json, [system.partition("=")[0] for system in systems])
+
+
 def write(result: Facts, path: Path | None) -> None:
     """Print the figures, and write them where a path is given."""
     text = json.dumps(plain(result, lambda value: round(value, 3)), indent=1, ensure_ascii=False)
@@ -171,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     args = parser.parse_args(argv)
     measuring = Measuring(args.out, args.seconds, args.jobs, not args.no_leakage)
-    write(run(args.system or shipped(), find_songs(args), measuring), args.json)
+    write(measured(args.system or shipped(), args, measuring), args.json)
     return 0
 
 

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "waiting.png")
     args = parser.parse_args(argv)
     measuring = quality.Measuring(args.out, args.seconds, args.jobs, leakage=False)
-    result = quality.run(quality.shipped(AHEAD), quality.find_songs(args), measuring)
+    result = quality.measured(quality.shipped(AHEAD), args, measuring)
     quality.write(result, args.json)
     result = json.loads(args.json.read_text(encoding="utf-8"))
     draw(result, partial(lines, result), args.picture)

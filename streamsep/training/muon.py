@@ -26,12 +26,12 @@ class QuickMuon(torch.optim.Muon):
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    self._update(p, group)
+                    self._update(p, p.grad, group)
 
-    def _update(self, p: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         momentum = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
-        momentum.lerp_(p.grad, 1 - group["momentum"])
-        direction = orthogonal(p.grad.lerp(momentum, group["momentum"]), precision_of(p))  # Nesterov's
+        momentum.lerp_(gradient, 1 - group["momentum"])
+        direction = orthogonal(gradient.lerp(momentum, group["momentum"]), precision_of(p))  # Nesterov's
         p.mul_(1 - group["lr"] * group["weight_decay"])
         p.add_(direction, alpha=-group["lr"] * 0.2 * math.sqrt(max(p.shape)))
 
