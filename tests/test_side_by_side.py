@@ -33,6 +33,9 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     def run(command: list[str], check: bool) -> Any:
         asked.append(command)
+        config, folder = load_yaml(TrainConfig, command[4]), Path(command[command.index("--out") + 1])
+        done = {"steps": config.loop.steps or 1, "hours": config.loop.hours or 0.0}
+        save_checkpoint(tiny(), folder / "last.safetensors", {"training": done})
         return subprocess.CompletedProcess(command, int("peer-unet" in command[4]))
 
     monkeypatch.setattr(train_side_by_side.subprocess, "run", run)
@@ -65,6 +68,21 @@ def test_a_run_goes_on_only_with_its_own_budget(tmp_path: Path, commands: list[l
         train_side_by_side.train_all(arguments(tmp_path, "live-6-small", minutes=4.0), [])
     with pytest.raises(StreamsepError, match="training of peer-unet failed"):
         train_side_by_side.train_all(arguments(tmp_path, "peer-unet", minutes=3.0), [])
+
+
+@pytest.mark.parametrize(("budget", "done"), [({"minutes": 3.0}, {"hours": 0.04}), ({"steps": 9}, {"steps": 8})])
+def test_a_training_that_was_stopped_is_not_taken_for_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: dict[str, Any], done: dict[str, float]
+) -> None:
+    """By a signal it ends well, as by --max-minutes."""
+
+    def run(command: list[str], check: bool) -> Any:
+        save_checkpoint(tiny(), tmp_path / "live-6-small" / "last.safetensors", {"training": done})
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(train_side_by_side.subprocess, "run", run)
+    with pytest.raises(StreamsepError, match="live-6-small was stopped before its end; the same command goes on"):
+        train_side_by_side.train_all(arguments(tmp_path, "live-6-small", **budget), [])
 
 
 def test_the_systems_of_the_curve() -> None:

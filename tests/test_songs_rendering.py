@@ -249,7 +249,7 @@ def test_a_song_that_fails_is_listed_and_the_rest_is_made(
 
 def test_a_studio_without_samples_has_the_soundfont(fluidsynth: None, font: Path) -> None:
     studio = open_studio(ALL, None, font)
-    assert isinstance(studio, Studio) and not studio.kits and list(studio.fonts) == ["fluid"]
+    assert isinstance(studio, Studio) and not studio.kits and list(studio.fonts) == ["tone"]
 
 
 def test_presets_that_no_soundfont_has_are_left_out(fluidsynth: None, font: Path) -> None:

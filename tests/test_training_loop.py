@@ -21,7 +21,7 @@ from streamsep.training.loop import train
 from streamsep.training.losses import LossConfig
 from streamsep.training.optimiser import Average, Muon, learning_rate, optimiser_of
 from streamsep.training.report import Report
-from streamsep.training.stopping import check_fresh
+from streamsep.training.stopping import check_fresh, forget
 
 CONFIG = TrainConfig(
     model="toy",
@@ -150,7 +150,12 @@ def test_a_damaged_state_and_a_run_in_the_way_are_errors(tmp_path: Path, library
     with pytest.raises(StreamsepError, match="--resume"):
         check_fresh(tmp_path, resume=False, restart=False)
     check_fresh(tmp_path, resume=False, restart=True)
-    assert not (tmp_path / "state.pt").exists()
+    for name in ("best.json", "log.csv", "state-5-12345678-0.part.pt", "notes.txt"):
+        (tmp_path / name).write_text("1")
+    forget(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    with pytest.raises(StreamsepError, match=r"notes\.txt is no folder; choose another --out"):
+        check_fresh(tmp_path / "notes.txt", resume=True, restart=False)
 
 
 def test_average_is_the_bias_corrected_mean() -> None:

@@ -128,11 +128,12 @@ def test_practice_is_rendered_once_and_joins_the_library(tmp_path: Path, folder:
     assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
 
 
-def test_practice_without_instruments_or_samples_is_an_error(tmp_path: Path, folder: Path) -> None:
+def test_practice_without_instruments_is_left_out_and_without_samples_an_error(tmp_path: Path, folder: Path) -> None:
     write(tmp_path / "one" / "drums.wav", 100)
-    for config, instruments in ((DataConfig(practice=1.0), None), (DataConfig(), folder)):
-        with pytest.raises(StreamsepError, match="--instruments"):
-            open_library(tmp_path, config, instruments=instruments, quiet=True)
+    alone = open_library(tmp_path, DataConfig(practice=1.0), cache=tmp_path / "cache", quiet=True)
+    assert len(alone.songs) == 1 and not alone.extra
+    with pytest.raises(StreamsepError, match=r"asks for no practice; .* or leave out --instruments"):
+        open_library(tmp_path, DataConfig(), instruments=folder, quiet=True)
     with pytest.raises(StreamsepError, match="no folder"):
         open_practice(tmp_path / "nowhere", 1.0, tmp_path / "cache", quiet=True)
     with pytest.raises(StreamsepError, match="no samples for drums"):

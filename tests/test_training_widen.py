@@ -103,7 +103,7 @@ def test_what_is_no_multiple_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"the wider model has no waveform\.|the wider model has no spectrogram\."):
         widen(CausalHTDemucs(CONFIG), CausalHTDemucs(bare(CONFIG)))
     alone = replace(CONFIG, branches="waveform")
-    with pytest.raises(ValueError, match=r"the narrower model has no (stft|spectrogram)"):
+    with pytest.raises(ValueError, match="they differ in branches"):
         widen(CausalHTDemucs(alone), CausalHTDemucs(CONFIG))
     save_checkpoint(CausalHTDemucs(odd), tmp_path / "odd.safetensors", {})
     with pytest.raises(StreamsepError, match="another model than the configuration's, and no narrower one"):

@@ -33,7 +33,8 @@ def average(paths: Sequence[Path], shares: Sequence[float], out: Path) -> None:
     model.load_state_dict(mean)
     averaged = [{"steps": each["training"].get("steps"), "share": s} for each, s in zip(records, shares, strict=True)]
     training = {**record["training"], "averaged": averaged}
-    save_checkpoint(model, out, {"training": training, "licence": record["licence"]})
+    licences = " and ".join(sorted({each["licence"] for each in records}))
+    save_checkpoint(model, out, {"training": training, "licence": licences})
 
 
 def _as_in(model: nn.Module, other: nn.Module, path: Path) -> dict[str, Tensor]:

@@ -11,10 +11,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from torch import nn
 
 from streamsep.errors import StreamsepError, telling
 from streamsep.models.causal_bag import CausalBag
+from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
 from streamsep.models.lookahead import declare
 from streamsep.models.registry import build_preset, preset_names
@@ -31,7 +33,7 @@ def join(preset: str, paths: Sequence[Path], out: Path) -> None:
         raise StreamsepError(f"{preset} is no bag; choose live-23-bag")
     if len(paths) != len(bag.members):
         raise StreamsepError(f"{preset} has {len(bag.members)} members; give as many checkpoints, in their order")
-    given = [_member(load_checkpoint(path), place) for place, path in enumerate(paths)]
+    given = [_member(load_checkpoint(path), place, path) for place, path in enumerate(paths)]
     declare(bag, set.intersection(*(set(member.config.lookaheads) for member in given)))
     for member, weights, path in zip(bag.members, given, paths, strict=True):
         try:
@@ -46,9 +48,12 @@ def join(preset: str, paths: Sequence[Path], out: Path) -> None:
     save_checkpoint(bag, out, {"training": training, "licence": licences})
 
 
-def _member(model: Any, place: int) -> Any:
+def _member(model: nn.Module, place: int, path: Path) -> CausalHTDemucs:
     """The model, or of a bag its member at the place."""
-    return model.members[place] if isinstance(model, CausalBag) else model
+    member = model.causal[place] if isinstance(model, CausalBag) and place < len(model.members) else model
+    if not isinstance(member, CausalHTDemucs):
+        raise StreamsepError(f"{path} is no causal model; a bag is made of such")
+    return member
 
 
 @telling("join_bag")

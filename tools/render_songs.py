@@ -16,8 +16,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from streamsep.cli.options import positive_float, positive_int
 from streamsep.config import config_folder
-from streamsep.errors import telling
+from streamsep.errors import StreamsepError, telling
 from streamsep.training.songs.midi_songs import midi_files
 from streamsep.training.songs.rendering import RECORD, Maker, write_song
 from streamsep.training.songs.singing import Singers
@@ -88,10 +89,12 @@ def main() -> int:
         "--config", type=Path, default=songs / "train.yaml", help="what may be used (default train.yaml)"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder that the songs are written into")
-    parser.add_argument("--count", type=int, default=10, help="songs (default %(default)s)")
+    parser.add_argument("--count", type=positive_int, default=10, help="songs (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="number of the first song (default %(default)s)")
-    parser.add_argument("--length", type=float, default=45.0, help="seconds of a song, about (default %(default)s)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default %(default)s)")
+    parser.add_argument(
+        "--length", type=positive_float, default=45.0, help="seconds of a song, about (default %(default)s)"
+    )
+    parser.add_argument("--jobs", type=positive_int, default=1, help="processes (default %(default)s)")
     parser.add_argument("--instruments", type=Path, help="folder of sampled instruments and kits")
     parser.add_argument("--voice", type=Path, help="folder whose folders hold solo voice recordings")
     parser.add_argument("--midi", type=Path, help="folder of MIDI songs")
@@ -101,6 +104,10 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, default=Path("runs/voices"), help="analysed voices (default %(default)s)")
     parser.add_argument("--instrumental", action="store_true", help="no vocals")
     args = parser.parse_args()
+    for flag in ("instruments", "voice", "midi"):
+        folder = getattr(args, flag)
+        if folder is not None and not folder.is_dir():
+            raise StreamsepError(f"there is no folder {folder}; correct --{flag}, or leave it out")
     order = Order(args.config, args.out, args.instruments, args.voice, args.midi, args.soundfont, args.cache,
     args.length,
                   not args.instrumental)  # fmt: skip

@@ -66,12 +66,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="a checkpoint of streamsep (.safetensors with its .json)")
     parser.add_argument("name", choices=preset_names(), help="the preset whose weights these become")
+    parser.add_argument("--licence", help="of the weights, such as MIT (default: what the checkpoint states)")
     args = parser.parse_args()
     record = {key: read_record(args.checkpoint)[key] for key in ("training", "licence")}
-    target = weights_folder() / f"{args.name}.safetensors"
-    save_checkpoint(of_preset(args.checkpoint, args.name), target, record, half=True)
-    # Again, with what the weights reach as they are stored.
-    model = load_checkpoint(target)
+    record["licence"] = args.licence or record["licence"]
+    if record["licence"] == "not stated":
+        raise StreamsepError("the checkpoint states no licence; say by --licence under which its data lets it ship")
+    target, model = weights_folder() / f"{args.name}.safetensors", of_preset(args.checkpoint, args.name)
+    for weight in model.parameters():
+        weight.data = weight.data.half().float()  # what they reach as they will be stored
     save_checkpoint(model, target, record | {"example_sdr": example_sdr(model)}, half=True)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     return 0

@@ -16,13 +16,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 from tqdm import tqdm
 
+from streamsep.cli.options import positive_float, positive_int
 from streamsep.config import load_yaml, to_dict
 from streamsep.errors import StreamsepError, telling
 from streamsep.files import staged
+from streamsep.models.checkpoint import read_record
 from streamsep.models.registry import preset_info
 from streamsep.training.config import TrainConfig
 
@@ -39,8 +42,8 @@ def add_flags(parser: argparse.ArgumentParser, out: str, models: Sequence[str] =
         parser.add_argument("--models", nargs="+", default=models, help="presets (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path(out), help="folder of the runs (default %(default)s)")
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--minutes", type=float, help="training time of each model")
-    budget.add_argument("--steps", type=int, help="steps of each model")
+    budget.add_argument("--minutes", type=positive_float, help="training time of each model")
+    budget.add_argument("--steps", type=positive_int, help="steps of each model")
 
 
 def train_all(args: argparse.Namespace, rest: Sequence[str]) -> dict[str, Path]:
@@ -79,7 +82,19 @@ def train_one(config: TrainConfig, name: str, args: argparse.Namespace, rest: Se
     command += ["--cache", str(args.out / "cache"), *(f"--data={root}" for root in args.data), *rest]
     if subprocess.run(command, check=False).returncode:
         raise StreamsepError(f"the training of {name} failed; the same command goes on where it stopped")
-    return folder / "last.safetensors"
+    weights = folder / "last.safetensors"
+    if not _ended(read_record(weights)["training"], config):
+        raise StreamsepError(f"the training of {name} was stopped before its end; the same command goes on")
+    return weights
+
+
+def _ended(training: dict[str, Any], config: TrainConfig) -> bool:
+    """Whether a record tells of the whole schedule."""
+    loop = config.loop
+    if loop.steps is not None:
+        return bool(training["steps"] >= loop.steps)
+    assert loop.hours is not None
+    return bool(training["hours"] >= loop.hours - 0.001)  # it is rounded
 
 
 @telling("train_side_by_side")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from streamsep.training.config import TrainConfig
     from streamsep.training.data import Library, Root
+    from streamsep.training.loop import Export
     from streamsep.training.parallel import World
 
 
@@ -71,25 +72,25 @@ def run(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace, config: TrainConfig, out: Path, world: World) -> None:
     import torch
 
-    from streamsep.models.checkpoint import save_checkpoint
     from streamsep.models.lookahead import learning
     from streamsep.models.registry import build_preset
     from streamsep.training.data import song_folders
     from streamsep.training.loop import train
-    from streamsep.training.stopping import check_fresh
+    from streamsep.training.stopping import check_fresh, forget
     from streamsep.training.teacher import Teacher
 
     roots = _roots(args.data, config)
     for root in roots:  # a wrong --data is told before anything is taken away or built
         song_folders(Path(root.path), config.data.subset)
-    with world.one_by_one():
-        check_fresh(out, args.resume, args.restart)
+    check_fresh(out, args.resume, args.restart)
     torch.manual_seed(config.batch.seed)
     model = learning(build_preset(config.model), config.lookaheads)
     _start(model, args, config, world)
     teacher = Teacher.load(args.teacher, model.sources, world.device) if args.teacher else None  # type: ignore[arg-type]
     with world.one_by_one():
         library = _library(args, roots, config, world)
+        if world.first and not args.resume:
+            forget(out)
     progress = train(
         model,
         library,
@@ -98,10 +99,28 @@ def _train(args: argparse.Namespace, config: TrainConfig, out: Path, world: Worl
         world=world,
         resume=args.resume,
         max_minutes=args.max_minutes,
-        export=save_checkpoint,
+        export=_telling(_origin(args, library)),
         teacher=teacher,
     )
-    _say(world, f"{progress.step} steps in {progress.elapsed / 60:.1f} min; the state is in {out}")
+    skipped = f", {progress.skipped} without a finite gradient left out" if progress.skipped else ""
+    _say(world, f"{progress.step} steps{skipped} in {progress.elapsed / 60:.1f} min; the state is in {out}")
+
+
+def _origin(args: argparse.Namespace, library: Library) -> dict[str, str]:
+    """Where the weights come from, beside the songs: what a licence may depend on."""
+    given = {"init": args.init, "init_matching": args.init_matching, "teacher": args.teacher, "voice": args.voice}
+    roots = ", ".join(sorted({Path(song.root).name for song in library.songs}))
+    return {"data": roots, **{name: Path(value).name for name, value in given.items() if value}}
+
+
+def _telling(origin: dict[str, str]) -> Export:
+    """How weights are written, with their origin in the record of their training."""
+    from streamsep.models.checkpoint import save_checkpoint
+
+    def export(model: nn.Module, path: Path, record: dict[str, Any]) -> None:
+        save_checkpoint(model, path, record | {"training": record["training"] | origin})
+
+    return export
 
 
 def _config_path(args: argparse.Namespace) -> Path:
@@ -152,6 +171,8 @@ def _library(args: argparse.Namespace, roots: list[Root], config: TrainConfig, w
     library = open_library(roots, config.data, quiet=not world.first, **options)
     if library.absent:
         _say(world, f"streamsep: note: songs of the configuration that are not there: {', '.join(library.absent)}")
+    if config.data.practice and not args.instruments:
+        _say(world, "streamsep: note: without sampled instruments (--instruments) there is no practice")
     extra = "".join(f", {len(clips)} extra {stem}" for stem, clips in library.extra.items())
     processes = f", {world.size} processes" if world.size > 1 else ""
     _say(world, f"{config.model}: {len(library.songs)} songs{extra}{processes}")

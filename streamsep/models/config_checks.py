@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -26,6 +27,12 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise ValueError where `value` is not a number from `low` to `high`."""
     if not low <= value <= high:
         raise ValueError(f"{name} must be from {low} to {high}, not {value}")
+
+
+def check_order(name: str, pair: tuple[float, float]) -> None:
+    """Raise ValueError where `pair` are not two finite numbers, the smaller first."""
+    if not (math.isfinite(pair[0]) and math.isfinite(pair[1]) and pair[0] <= pair[1]):
+        raise ValueError(f"{name} must be two numbers, the smaller first, not {list(pair)}")
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from streamsep.models.config_checks import check_order, check_range
 from streamsep.training.augment import crop_start, decibels, flip_and_swap, place_voice, read_at_speed
 from streamsep.training.clips import RATE, Clip, Generator, Samples
 from streamsep.training.data import STEMS, Library, Song
@@ -59,6 +60,13 @@ class BatchConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_range("size", self.size, 1, 10**6)
+        check_range("seconds", self.seconds, 0.001, 86400)
+        for name in ("remix", "in_time", "silence", "active", "respeed"):
+            check_range(name, getattr(self, name), 0, 1)
+        for name in ("gain", "own_gain", "overall", "speed"):
+            check_order(name, getattr(self, name))
+        check_range("speed", self.speed[0], 0.05, 20)
         unknown = sorted(set(self.extra) - set(STEMS))
         if unknown:
             raise ValueError(f"extra names the stem {unknown[0]!r}, which is not among {', '.join(STEMS)}")

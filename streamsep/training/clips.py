@@ -158,6 +158,8 @@ def _decode(path: Path) -> Samples:
     except (OSError, RuntimeError) as error:
         raise StreamsepError(f"cannot read {path} ({error}); replace it or take it out of the folder") from None
     samples = samples[:, :2]
+    if not np.isfinite(samples).all():
+        raise StreamsepError(f"{path} holds samples that are no numbers; replace it or take it out of the folder")
     return samples if rate == RATE else soxr.resample(samples, rate, RATE).astype(np.float32)
 
 

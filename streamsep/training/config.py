@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from streamsep.models.config_checks import check_range
 from streamsep.training.batch_effects import EffectsConfig
 from streamsep.training.batches import BatchConfig
 from streamsep.training.data import DataConfig
@@ -39,6 +40,12 @@ class OptimiserConfig:
     def __post_init__(self) -> None:
         if self.kind not in ("adamw", "muon"):
             raise ValueError(f"there is no optimiser {self.kind!r}; choose adamw or muon")
+        check_range("lr", self.lr, 0, 10)
+        check_range("weight_decay", self.weight_decay, 0, 10)
+        check_range("warm_up", self.warm_up, 0, 10**9)
+        check_range("final", self.final, 0, 1)
+        check_range("clip", self.clip, 1e-9, 1e9)
+        check_range("ema", self.ema, 0, 1 - 1e-9)
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,11 @@ class LoopConfig:
     def __post_init__(self) -> None:
         if (self.hours is None) == (self.steps is None):
             raise ValueError("set either hours or steps, and the other to null")
+        check_range("the schedule", self.hours or self.steps or 0, 1e-6, 10**9)
+        check_range("validate_minutes", self.validate_minutes, 0, 10**9)
+        check_range("save_minutes", self.save_minutes, 0, 10**9)
+        check_range("excerpts", self.excerpts, 1, 10**6)
+        check_range("excerpt_seconds", self.excerpt_seconds, 0.01, 86400)
         if self.part_megabytes is not None and not self.part_megabytes >= 0.01:
             raise ValueError("part_megabytes must be at least 0.01, or null")
 
@@ -89,6 +101,7 @@ class TrainConfig:
             with the first, and its configuration tells them all. None: its own alone.
         frozen: parts of the model that keep the weights they start with, as `members.0` of a bag.
         effects: on whole batches, null for none.
+        licence: of the weights; what they learnt from decides which they may have.
     """
 
     model: str
@@ -100,5 +113,9 @@ class TrainConfig:
     effects: EffectsConfig | None = None
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
-    licence: str = "MIT"
+    licence: str = "not stated"
     notes: str = ""
+
+    def __post_init__(self) -> None:
+        for hops in self.lookaheads:
+            check_range("lookaheads", hops, 0, 1024)

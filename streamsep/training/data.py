@@ -123,15 +123,15 @@ def open_library(
         quiet: no progress bars.
 
     Raises:
-        StreamsepError: no song found, none left to train on, an unreadable file, or practice without instruments or
-            the other way round.
+        StreamsepError: no song found, none left to train on, an unreadable file, or instruments where the configuration
+            asks for no practice; practice without instruments is left out.
     """
     roots = [Root(str(data))] if isinstance(data, Path) else list(data)
     trees = [
         Tree(root.path, song_folders(Path(root.path), config.subset), song_folders(Path(root.path))) for root in roots
     ]
-    if (config.practice > 0) != (instruments is not None):
-        raise StreamsepError("practice needs both `data: practice` (minutes) in the configuration and --instruments")
+    if instruments is not None and not config.practice:
+        raise StreamsepError("the configuration asks for no practice; set `data: practice` or leave out --instruments")
     _check_stems(config.joined)
     aside = {*config.exclude, *config.validation}
     if not any(set(tree.trained) - aside for tree in trees):
@@ -185,6 +185,8 @@ def open_songs(
 
 
 def _open_voices(voice: Path, names: Sequence[str], cache: Path, quiet: bool) -> tuple[Clip, ...]:
+    if not voice.is_dir():
+        raise StreamsepError(f"there is no folder {voice}; correct --voice")
     root = _cache_folder(cache, voice)
     folders = [voice / name for name in names] or sorted(path for path in voice.iterdir() if path.is_dir())
     clips = []

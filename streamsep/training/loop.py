@@ -5,6 +5,7 @@ A step is a function of the weights, the seed and its own number: a run resumes 
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,18 +18,21 @@ import torch
 from torch import nn
 
 from streamsep.config import to_dict
+from streamsep.errors import StreamsepError
 from streamsep.training.batch_effects import BatchEffects
 from streamsep.training.batches import Batch, BatchMaker, varied
 from streamsep.training.clips import RATE
 from streamsep.training.config import TrainConfig
 from streamsep.training.data import Library
-from streamsep.training.objective import Objective, Separate
+from streamsep.training.objective import Objective, Separate, timing
 from streamsep.training.optimiser import Average, learning_rate, optimiser_of
 from streamsep.training.parallel import World
 from streamsep.training.report import Report
 from streamsep.training.state import Progress, load_state, save_state
 from streamsep.training.stopping import stop_signals
 from streamsep.training.validation import Score, validate
+
+_PATIENCE = 100  # steps without a finite gradient
 
 Export = Callable[[nn.Module, Path, dict[str, Any]], None]
 
@@ -63,7 +67,8 @@ def train(
         teacher: another separator of the same sources, not late, for the loss term of that name.
 
     Raises:
-        StreamsepError: a state that cannot be resumed from, or a warm state for an offline model.
+        StreamsepError: a state that cannot be resumed from, a warm state for an offline model, pieces too short to
+            score, or a teacher without its loss term and the other way round.
     """
     out.mkdir(parents=True, exist_ok=True)
     report = report or Report(out, config.loop.log_seconds, quiet=not world.first)
@@ -92,28 +97,44 @@ class Trainer:
     ) -> None:
         self.model, self.config, self.out, self.world = model.to(world.device).train(), config, out, world
         self.library, self.report, self._export = library, report, export
+        if (teacher is not None) != (config.loss.teacher > 0):
+            raise StreamsepError("a teacher needs both `loss: teacher` (its weight) in the configuration and --teacher")
         objective = Objective(self.model, config.loss, config.lookaheads, bf16=config.loop.bf16, teacher=teacher)
         if config.loop.compile:
             objective.compile(dynamic=False)  # in place: hooks of the world's wrapping stay around it
+        self._check_lengths(objective)
         self.objective = world.wrap(objective)
         self.batches = BatchMaker(library, config.batch, model.sources, objective.hop, rank=world.rank)  # type: ignore[arg-type]
         self.effects = None if config.effects is None else BatchEffects(config.effects, self.batches.sources)
         self.optimiser = optimiser_of(self.model, config.optimiser)
         self.average = Average(self.model, config.optimiser.ema)
-        self.progress = Progress()
+        self.progress, self._in_a_row = Progress(), 0
         self.score: Score | None = None
+
+    def _check_lengths(self, objective: Objective) -> None:
+        """Whether pieces and excerpts are longer than what is not scored of them."""
+        config, latency = self.config, max(timing(model)[1] for model in objective.models) / RATE
+        lengths = {"batch: seconds": config.batch.seconds}
+        if self.library.validation:
+            lengths["loop: excerpt_seconds"] = config.loop.excerpt_seconds
+        for name, seconds in lengths.items():
+            if seconds <= config.loss.warm + latency:
+                raise StreamsepError(
+                    f"{name} of {seconds:g} s leaves nothing to score after a start of {config.loss.warm:g} s and a "
+                    f"latency of {latency:.2g} s; lengthen it"
+                )
 
     def resume(self) -> None:
         """Go on from the saved state, if there is one."""
         state = self.out / "state.pt"
         if state.exists():
             self.progress = load_state(state, self.model, self.average, self.optimiser)
-            if self.world.first:
-                self.report.resume_at(self.progress.step)
+        if self.world.first:  # also of a run that was killed before its first save
+            self.report.resume_at(self.progress.step)
 
     def run(self, stop: threading.Event, max_minutes: float | None = None) -> None:
         """Steps with saves and validations between them; the state is saved at the end, however it comes."""
-        loop, began = self.config.loop, time.monotonic()
+        loop, began, first = self.config.loop, time.monotonic(), self.progress.step
         validated, saved = self.progress.elapsed, self.progress.elapsed
         limit = float("inf") if max_minutes is None else 60 * max_minutes
         try:
@@ -127,10 +148,11 @@ class Trainer:
                 if self.progress.elapsed - saved >= 60 * loop.save_minutes:
                     self.save()
                     saved = self.progress.elapsed
-            if self.done() and self.progress.step:
+            if self.done() and self.progress.step > first:
                 self.validate()
         finally:
-            self.save()
+            if self.progress.step > first or sys.exc_info()[0] is None:  # a run that failed at once leaves nothing
+                self.save()
 
     def _go_on(self, wanted: bool) -> bool:
         """Whether to make another step; the first process's clock is everybody's."""
@@ -192,7 +214,13 @@ class Trainer:
         progress.step += 1
         if not bool(torch.isfinite(norm)):
             progress.skipped += 1
+            self._in_a_row += 1
+            if self._in_a_row >= _PATIENCE:
+                raise StreamsepError(
+                    f"{_PATIENCE} steps in a row had no finite gradient; lower `lr`, or look into the songs"
+                )
             return
+        self._in_a_row = 0
         self.optimiser.step()
         self.average.update(self.model)
         if self.world.first:

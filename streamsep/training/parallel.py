@@ -16,6 +16,8 @@ from datetime import timedelta
 import torch
 from torch import distributed, nn
 
+from streamsep.errors import StreamsepError
+
 # Longer than decoding a data set or validating may take: one process does these while the others wait.
 _PATIENCE = timedelta(hours=4)
 
@@ -65,12 +67,20 @@ class World:
 
     @contextmanager
     def one_by_one(self) -> Iterator[None]:
-        """The first process does this alone, the others after it: they find what it has put on the disk."""
-        if self.size > 1 and not self.first:
-            distributed.barrier()
-        yield
-        if self.size > 1 and self.first:
-            distributed.barrier()
+        """The first process does this alone, the others after it: they find what it has put on the disk.
+
+        Raises:
+            StreamsepError: in the others, if it failed; it tells why itself.
+        """
+        if not self.first and not self.agree([0.0])[0]:
+            raise StreamsepError(f"process {self.rank} ends, for the first one could not go on")
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            if self.first:
+                self.agree([float(done)])
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(row))
         if new:
             writer.writeheader()
-        writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
+        writer.writerow({name: value if isinstance(value, int) else f"{value:.6g}" for name, value in row.items()})
 
 
 def _keep_until(path: Path, step: int) -> None:

@@ -73,9 +73,10 @@ def start_from(model: nn.Module, path: Path) -> None:
     """
     try:
         take_over(model, load_checkpoint(path))
-    except ValueError:
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
         raise StreamsepError(
-            f"{path} is another model than the configuration's, and no narrower one; choose another --init"
+            f"{path} is another model than the configuration's, and no narrower one ({reason}); choose another --init"
         ) from None
 
 

@@ -55,6 +55,8 @@ def save_state(
     if part_megabytes is None:
         with staged([path], _CURE) as (temporary,):
             torch.save(state, temporary)
+        for part in _parts(path):  # of a save in parts, which this one replaces
+            part.unlink()
     else:
         memory = io.BytesIO()
         torch.save(state, memory)
@@ -72,11 +74,20 @@ def load_state(path: Path, model: nn.Module, average: Average, optimiser: Optimi
         model.load_state_dict(state["model"])
         average.model.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        average.updates = state["updates"]
+        return Progress(**state["progress"])
+    except (
+        OSError,
+        RuntimeError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise StreamsepError(f"cannot resume from {path} ({reason}); start anew with --restart") from None
-    average.updates = state["updates"]
-    return Progress(**state["progress"])
 
 
 def remove_state(path: Path) -> None:
@@ -88,11 +99,13 @@ def remove_state(path: Path) -> None:
 def _write_parts(path: Path, data: bytes, size: int, step: int) -> None:
     """New parts beside the old ones, then the list, then the old parts go: there is a whole state at any moment."""
     old = _parts(path)
-    files = [path.with_name(f"{path.stem}-{step}-{i}.part{path.suffix}") for i in range(-(-len(data) // size))]
+    digest = hashlib.sha256(data).hexdigest()
+    count = -(-len(data) // size)
+    files = [path.with_name(f"{path.stem}-{step}-{digest[:8]}-{i}.part{path.suffix}") for i in range(count)]
     with staged(files, _CURE) as temporaries:
         for i, file in enumerate(temporaries):
             file.write_bytes(data[i * size : (i + 1) * size])
-    contents = {"parts": [file.name for file in files], "sha256": hashlib.sha256(data).hexdigest()}
+    contents = {"parts": [file.name for file in files], "sha256": digest}
     with staged([path], _CURE) as (temporary,):
         temporary.write_text(json.dumps(contents, indent=1) + "\n")
     for file in set(old) - set(files):

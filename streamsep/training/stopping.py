@@ -28,16 +28,23 @@ def stop_signals() -> Iterator[threading.Event]:
 
 
 def check_fresh(out: Path, resume: bool, restart: bool) -> None:
-    """Refuse to overwrite a run by accident; with `restart` take its old state away.
+    """Refuse to overwrite a run by accident.
 
     Raises:
-        StreamsepError: `out` holds a run and neither was asked for.
+        StreamsepError: `out` holds a run and neither was asked for, or is no folder.
     """
-    state = out / "state.pt"
-    if not state.exists() or resume:
-        return
-    if not restart:
+    if out.exists() and not out.is_dir():
+        raise StreamsepError(f"{out} is no folder; choose another --out")
+    if (out / "state.pt").exists() and not (resume or restart):
         raise StreamsepError(f"{out} already holds a run; go on with --resume or start anew with --restart")
-    remove_state(state)
-    for name in ("log.csv", "validation.csv"):
+
+
+def forget(out: Path) -> None:
+    """Take a run away, as far as it had come: its state, its weights and what it told."""
+    remove_state(out / "state.pt")
+    for name in (
+        "log.csv",
+        "validation.csv",
+        *(f"{w}.{kind}" for w in ("last", "best") for kind in ("safetensors", "json")),
+    ):
         (out / name).unlink(missing_ok=True)

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from streamsep.layers.attention import Attention
 from streamsep.layers.dconv import Block
 from streamsep.models.causal_bottleneck import FeedForward
+from streamsep.models.causal_config import CausalConfig
+from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.full_band import FullBand
 
 _UNEVEN = 0.25  # standard deviation of a copy's share about its mean, times the number of copies
@@ -35,7 +37,7 @@ def unnumbered(name: str) -> str:
     return _NUMBER.sub(r"\1", name)
 
 
-def widen(narrow: nn.Module, wide: nn.Module, seed: int = 0) -> None:
+def widen(narrow: CausalHTDemucs, wide: CausalHTDemucs, seed: int = 0) -> None:
     """Give `wide` weights with which it answers as `narrow`.
 
     Args:
@@ -46,6 +48,8 @@ def widen(narrow: nn.Module, wide: nn.Module, seed: int = 0) -> None:
     Raises:
         ValueError: it is not.
     """
+    if (differing := _differing(narrow.config, wide.config)) is not None:
+        raise ValueError(f"they differ in {differing}")
     if {width for _, (_, width) in _heads(narrow)} != {width for _, (_, width) in _heads(wide)}:
         raise ValueError("the heads of its attention must be as wide, and more of them")
     before = {unnumbered(name): weight for name, weight in narrow.state_dict().items()}
@@ -62,6 +66,26 @@ def widen(narrow: nn.Module, wide: nn.Module, seed: int = 0) -> None:
         _pass_on(wide, new)
     if before:
         raise ValueError(f"the wider model has no {next(iter(before))}")
+
+
+def _differing(narrow: CausalConfig, wide: CausalConfig) -> str | None:
+    """What of two configurations must be alike and is not: what is heard of the mix, and in which steps."""
+    for name in (
+        "hop",
+        "window",
+        "sample_rate",
+        "audio_channels",
+        "sources",
+        "compression",
+        "complex_mask",
+        "branches",
+    ):
+        if getattr(narrow, name) != getattr(wide, name):
+            return name
+    for branch in narrow.domains:
+        if getattr(narrow, branch).strides != getattr(wide, branch).strides:
+            return f"the strides of the {branch} branch"
+    return None
 
 
 def _pass_on(model: nn.Module, new: list[str]) -> None:

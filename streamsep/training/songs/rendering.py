@@ -68,10 +68,10 @@ class Maker:
                 tracks.append(Track("vocals", part.role, sung))
                 heard += names
         stems = mix(tracks, score, np.random.default_rng([self.config.seed, index, 3]))
-        return stems, self._record(index, score, midi, session.used) | {"singers": list(dict.fromkeys(heard))}
+        return stems, self._record(index, score, midi, session.used, list(dict.fromkeys(heard)))
 
-    def _record(self, index: int, score: Score, midi: str, used: list[str]) -> dict[str, Any]:
-        names = [*used, *(["midi"] if midi else [])]
+    def _record(self, index: int, score: Score, midi: str, used: list[str], singers: list[str]) -> dict[str, Any]:
+        names = [*used, *singers, *(["midi"] if midi else [])]
         licences = {text for key, text in LICENCES.items() if any(name.startswith(key) for name in names)}
         return {
             "recipe": RECIPE, "seed": [self.config.seed, index], "style": score.style, "tempo": round(score.tempo, 2),
@@ -79,6 +79,7 @@ class Maker:
             "licences": sorted(licences),
             "sections": [[section.name, round(section.start, 3), round(section.end, 3)] for section in score.sections],
             "parts": [[part.stem, part.role, part.manner, len(part.notes)] for part in score.parts],
+            "singers": singers,
         }  # fmt: skip
 
 

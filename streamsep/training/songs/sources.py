@@ -25,6 +25,9 @@ LICENCES = {
     "piano upright": "FreePats, CC0", "acoustic muldjord": "MuldjordKit, Lars Muldjord, CC BY 4.0",
     "machine": "recordings of drum machines, public domain", "mixed uzu": "uzu drumkit, Unlicense",
     "mixed sonicpi": "Sonic Pi, CC0", "midi": "Freedoom, BSD-3-Clause",
+    "yuki": "yuki, public domain", "dorodoro": "dorodoro, free with credit",
+    "scottpoid": "SCOTTPOID, free with credit, no hateful or illegal content", "erithacus": "erithacus, CC BY 4.0",
+    "oatsu_song": "oatsu, MIT", "kerstin_speech": "Kerstin, CC0",
 }  # fmt: skip
 
 
@@ -77,7 +80,7 @@ def open_studio(config: SongsConfig, instruments: Path | None, soundfonts: Path)
         StreamsepError: no soundfont, or FluidSynth is missing.
     """
     if soundfonts.is_file():
-        fonts = {"fluid": SoundFont(soundfonts)}
+        fonts = {soundfonts.stem: SoundFont(soundfonts)}  # whose licence is not known
     else:
         fonts = {
             name: SoundFont(soundfonts / place) for name, place in _FONTS.items() if (soundfonts / place).is_file()

@@ -142,12 +142,15 @@ def made_voice(name: str, kind: Kind, takes: Callable[[], Iterable[Samples]], st
 
 def _recordings(name: str, folder: Path | None) -> list[Path]:
     if folder is None or not (folder / name).is_dir():
-        raise StreamsepError(f"there is no folder of recordings {name} in {folder}; correct --voices")
+        raise StreamsepError(f"there is no folder of recordings {name} in {folder}; correct --voice")
     return sorted(path for path in (folder / name).iterdir() if path.suffix in SUFFIXES)
 
 
 def _decode(path: Path) -> Samples:
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as error:
+        raise StreamsepError(f"cannot read {path} ({error}); replace it or take it out of the folder") from None
     mono = samples.mean(axis=1)
     return mono if rate == RATE else soxr.resample(mono, rate, RATE).astype(np.float32)
 

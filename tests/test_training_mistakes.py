@@ -1,0 +1,252 @@
+"""What a user may get wrong in training: one sentence before any time is spent, and nothing lost."""
+
+from __future__ import annotations
+
+import re
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor, nn
+
+from streamsep.cli import main
+from streamsep.config import from_dict, to_dict
+from streamsep.errors import StreamsepError
+from streamsep.models.causal_htdemucs import CausalHTDemucs
+from streamsep.models.checkpoint import read_record, save_checkpoint
+from streamsep.training.clips import cached_clip
+from streamsep.training.config import OptimiserConfig, TrainConfig
+from streamsep.training.data import Library
+from streamsep.training.loop import train
+from streamsep.training.optimiser import Average, optimiser_of
+from streamsep.training.parallel import World
+from streamsep.training.report import Report
+from streamsep.training.start import start_from
+from streamsep.training.state import Progress, load_state, save_state
+from tests.models import tiny, tiny_config
+from tests.test_training_loop import CONFIG, Toy, library, run
+from tools import join_bag, ship_weights
+
+__all__ = ["library"]  # a fixture
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "message"),
+    [
+        ("optimiser", "lr", -1.0, "lr must be from 0 to 10"),
+        ("optimiser", "ema", 1.0, "ema must be from 0 to"),
+        ("optimiser", "clip", float("inf"), "clip: expected a finite number, got inf"),
+        ("loop", "steps", 0, "the schedule must be from"),
+        ("loop", "excerpts", 0, "excerpts must be from 1"),
+        ("batch", "size", 0, "size must be from 1"),
+        ("batch", "speed", [1.2, 0.8], "speed must be two numbers, the smaller first"),
+        ("batch", "speed", [0.0, 1.0], "speed must be from 0.05"),
+        ("batch", "remix", 1.5, "remix must be from 0 to 1"),
+        (None, "lookaheads", [-1], "lookaheads must be from 0"),
+    ],
+)
+def test_numbers_out_of_range(part: str | None, key: str, value: Any, message: str) -> None:
+    config = to_dict(CONFIG)
+    (config if part is None else config[part])[key] = value
+    with pytest.raises(StreamsepError, match=message):
+        from_dict(TrainConfig, config)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (replace(CONFIG, batch=replace(CONFIG.batch, seconds=0.011)), r"batch: seconds of 0\.011 s leaves nothing"),
+        (replace(CONFIG, loop=replace(CONFIG.loop, excerpt_seconds=0.01)), r"loop: excerpt_seconds of 0\.01 s leaves"),
+        (replace(CONFIG, loss=replace(CONFIG.loss, teacher=1.0)), "a teacher needs both"),
+    ],
+)
+def test_a_run_that_could_not_begin_leaves_nothing(
+    config: TrainConfig, message: str, tmp_path: Path, library: Library
+) -> None:
+    with pytest.raises(StreamsepError, match=message):
+        train(Toy(), library, config, tmp_path, report=Report(tmp_path, quiet=True))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_teacher_that_the_loss_does_not_ask_is_an_error(tmp_path: Path, library: Library) -> None:
+    with pytest.raises(StreamsepError, match="a teacher needs both"):
+        train(Toy(), library, CONFIG, tmp_path, report=Report(tmp_path, quiet=True), teacher=Toy())
+
+
+def test_a_recording_with_numbers_that_are_none(tmp_path: Path) -> None:
+    samples = np.zeros((4410, 2), np.float32)
+    samples[7, 1] = np.nan
+    soundfile.write(tmp_path / "drums.wav", samples, 44100, subtype="FLOAT")
+    with pytest.raises(StreamsepError, match=r"drums\.wav holds samples that are no numbers; replace it"):
+        cached_clip([tmp_path / "drums.wav"], tmp_path / "cache" / "drums")
+
+
+def test_a_run_that_learns_nothing_ends(tmp_path: Path, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Toy):
+        def forward(self, mix: Tensor) -> Tensor:
+            self.calls += 1
+            return super().forward(mix) * (1.0 if self.calls in (2, 3) else float("nan"))
+
+    monkeypatch.setattr("streamsep.training.loop._PATIENCE", 3)
+    model = Broken()
+    with pytest.raises(StreamsepError, match="3 steps in a row had no finite gradient"):
+        train(model, library, CONFIG, tmp_path, report=Report(tmp_path, quiet=True))
+    assert model.calls == 6  # the first does not count: two good ones came after it
+
+
+def test_rows_of_a_run_killed_before_its_first_save_are_made_again(tmp_path: Path, library: Library) -> None:
+    run(library, tmp_path)
+    (tmp_path / "state.pt").unlink()
+    run(library, tmp_path, resume=True)
+    for name, steps in (("log.csv", list(range(1, 9))), ("validation.csv", [8])):
+        rows = (tmp_path / name).read_text().splitlines()[1:]
+        assert [int(row.split(",")[0]) for row in rows] == steps
+
+
+def test_a_finished_run_is_not_validated_again(tmp_path: Path, library: Library) -> None:
+    run(library, tmp_path)
+    before = (tmp_path / "validation.csv").read_text()
+    assert run(library, tmp_path, resume=True)["progress"]["step"] == 8
+    assert (tmp_path / "validation.csv").read_text() == before
+
+
+class Parts:
+    """A model with all that a state holds."""
+
+    def __init__(self) -> None:
+        self.model = nn.Linear(40, 40)
+        self.average = Average(self.model, 0.9)
+        self.optimiser = optimiser_of(self.model, OptimiserConfig())
+
+    def save(self, path: Path, progress: Progress, megabytes: float | None = 0.01) -> None:
+        save_state(path, self.model, self.average, self.optimiser, progress, part_megabytes=megabytes)
+
+    def load(self, path: Path) -> Progress:
+        return load_state(path, self.model, self.average, self.optimiser)
+
+
+def test_a_second_save_of_one_step_may_be_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its parts, before their list: the first save is whole."""
+    parts, path = Parts(), tmp_path / "state.pt"
+    parts.save(path, Progress(step=5, best=1.0))
+    replaced = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if Path(target).name == path.name:
+            raise KeyboardInterrupt
+        return replaced(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        parts.save(path, Progress(step=5, best=2.0))
+    monkeypatch.undo()
+    assert parts.load(path) == Progress(step=5, best=1.0)
+    parts.save(path, Progress(step=6), None)
+    assert parts.load(path) == Progress(step=6) and [file.name for file in tmp_path.iterdir()] == ["state.pt"]
+
+
+@pytest.mark.parametrize("content", [b'{"parts": 3}', b"{", None])
+def test_a_state_that_is_none(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    if content is None:
+        torch.save([1, 2], path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(StreamsepError, match=r"cannot resume from .* start anew with --restart"):
+        Parts().load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"compression": 0.4}, "compression"), ({"window": 128}, "window"), ({"complex_mask": False}, "complex_mask")],
+)
+def test_what_hears_otherwise_is_no_narrower_model(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    save_checkpoint(tiny(), tmp_path / "a.safetensors", {})
+    other = CausalHTDemucs(replace(tiny_config(), **changes))
+    with pytest.raises(StreamsepError, match=rf"no narrower one \(they differ in {reason}\)"):
+        start_from(other, tmp_path / "a.safetensors")
+
+
+def test_other_strides_are_no_narrower_model(tmp_path: Path) -> None:
+    """As a hop of 256 and one of 512 are: their kernels would be stretched."""
+    config = tiny_config()
+    save_checkpoint(tiny(), tmp_path / "a.safetensors", {})
+    spectrogram = replace(config.spectrogram, strides=(2, 8))
+    with pytest.raises(StreamsepError, match="differ in the strides of the spectrogram branch"):
+        start_from(CausalHTDemucs(replace(config, spectrogram=spectrogram)), tmp_path / "a.safetensors")
+
+
+def test_a_bag_of_an_offline_model(tmp_path: Path) -> None:
+    from streamsep.models.registry import build_preset
+
+    save_checkpoint(build_preset("offline-small"), tmp_path / "o.safetensors", {})
+    with pytest.raises(StreamsepError, match="is no causal model; a bag is made of such"):
+        join_bag.join("live-23-bag", [tmp_path / "o.safetensors"] * 2, tmp_path / "bag.safetensors")
+
+
+def test_weights_ship_under_a_licence_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """A model that does not stream, or a record that states no licence, leaves the folder as it was."""
+    from streamsep.models.registry import build_preset
+
+    monkeypatch.setattr(ship_weights, "weights_folder", lambda: tmp_path / "weights")
+    checkpoint = tmp_path / "a.safetensors"
+    for name, licence, message in (
+        ("live-6-small", {}, "states no licence; say by --licence"),
+        ("offline-small", {"licence": "MIT"}, "only weights of a streaming model ship"),
+    ):
+        save_checkpoint(build_preset(name), checkpoint, licence)
+        monkeypatch.setattr("sys.argv", ["ship_weights", str(checkpoint), name])
+        assert ship_weights.main() == 1 and message in capsys.readouterr().err
+        assert not (tmp_path / "weights").exists()
+    monkeypatch.setattr(ship_weights, "example_sdr", lambda model: {"drums": 1.0})
+    save_checkpoint(build_preset("live-6-small"), checkpoint, {})
+    monkeypatch.setattr("sys.argv", ["ship_weights", str(checkpoint), "live-6-small", "--licence", "CC0"])
+    assert ship_weights.main() == 0
+    record = read_record(tmp_path / "weights" / "live-6-small.json")
+    assert (record["licence"], record["example_sdr"]) == ("CC0", {"drums": 1.0})
+
+
+def test_a_mistyped_start_leaves_the_run_that_was_to_be_forgotten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "state.pt").write_bytes(b"precious")
+    given = ["train", "configs/train/quick.yaml", "--out", str(out), "--cache", str(tmp_path / "cache"), "--restart"]
+    for flags, message in (
+        (["--init", "typo.safetensors"], "no such file"),
+        (["--voice", str(tmp_path / "nowhere")], r"there is no folder .*nowhere; correct --voice"),
+    ):
+        assert main([*given, *flags]) == 1
+        assert re.search(message, capsys.readouterr().err)
+        assert (out / "state.pt").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_where_the_first_of_several_fails_the_others_say_so(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+
+    def agree(self: World, values: list[float]) -> list[float]:
+        if self.first:
+            told.extend(values)
+        return list(told)
+
+    def work() -> None:
+        if fails:
+            raise StreamsepError("no songs")
+
+    monkeypatch.setattr(World, "agree", agree)
+    first, second = World(0, 2), World(1, 2)
+    with pytest.raises(StreamsepError, match="no songs") if fails else nullcontext(), first.one_by_one():
+        work()
+    assert told == [float(not fails)]
+    reached = False
+    expected = pytest.raises(StreamsepError, match="the first one could not go on") if fails else nullcontext()
+    with expected, second.one_by_one():
+        reached = True
+    assert reached != fails
