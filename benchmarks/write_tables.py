@@ -199,6 +199,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "realtime of live-12-small": ("realtime_12", realtime),
     "steps": ("steps", steps),
     "steps of the weights": ("steps_weights", steps),
+    "steps of a slower machine": ("steps_slower", steps),
     "misses": ("steps", misses),
     "models": ("steps", models),
     "soak": ("soak", soak),
