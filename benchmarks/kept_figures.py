@@ -11,16 +11,22 @@ from streamsep.errors import StreamsepError
 from streamsep.evaluation.quality import GAIN, MASK
 
 Facts = dict[str, Any]
+AND = ", "  # between the weights and how far they look ahead, in a system's name
 TOLERANCE = 0.02  # dB by which the marks of the same songs may differ between machines and versions of codecs
 
 
+def weights_of(name: str) -> str:
+    """The weights of a system by its name, which may tell how far it looks ahead."""
+    return name.split(AND)[0]
+
+
 def of_weights(systems: Sequence[str], weights: Sequence[str]) -> list[str]:
-    """Those of `systems` (NAME, or NAME and how it looks ahead, before an =) that are of the named weights.
+    """Those of `systems` (NAME=...) that are of the named weights.
 
     Raises:
         StreamsepError: weights that are of none.
     """
-    names = {system: system.partition("=")[0].split(", ")[0] for system in systems}
+    names = {system: weights_of(system.partition("=")[0]) for system in systems}
     if unknown := [name for name in weights if name not in names.values()]:
         known = ", ".join(sorted(set(names.values())))
         raise StreamsepError(f"--only names {unknown[0]}, but the weights that ship are {known}")

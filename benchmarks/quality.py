@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kept_figures import of_weights, with_kept
+from benchmarks.kept_figures import AND, of_weights, with_kept
 from streamsep.errors import StreamsepError, telling
 from streamsep.evaluation.comparison import Plan, compare, slug
 from streamsep.evaluation.leakage import VOICE, faint_voice, instrumental
@@ -35,7 +35,6 @@ from streamsep.models.tuning import this_place
 
 Facts = dict[str, Any]
 CHUNK = 64  # hops a step: the result is that of single hops, sooner
-AND = ", "  # between the weights and how far they look ahead, in a system's name
 
 
 @dataclass(frozen=True)

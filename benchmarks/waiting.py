@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import quality
+from benchmarks.kept_figures import weights_of
 from benchmarks.latency_picture import Line, draw
 from streamsep.errors import telling
 
@@ -32,7 +33,7 @@ def lines(result: Facts, group: str) -> list[Line]:
     for name, table in result["groups"][group]["scores"].items():
         latency = result["systems"][name]["latency_ms"]
         if latency is not None:
-            points.setdefault(name.split(quality.AND)[0], []).append((latency, table["mean"]["usdr"]))
+            points.setdefault(weights_of(name), []).append((latency, table["mean"]["usdr"]))
     return [Line(name, sorted(pairs)) for name, pairs in points.items()]
 
 

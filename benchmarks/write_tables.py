@@ -13,6 +13,7 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing between tho
     the same with --realtime --json benchmarks/results/realtime.json, and -n live-12-small, realtime_12.json
     python -m benchmarks.steps --json benchmarks/results/steps.json
     the same with live-12-small live-23-small live-23-bag --rounds 20 --json benchmarks/results/steps_weights.json
+    and on a machine without AVX-512, --json benchmarks/results/steps_slower.json
     python -m benchmarks.peers --json benchmarks/results/peers.json
     python -m benchmarks.aging --json benchmarks/results/aging.json
     python -m benchmarks.sliding realtime --json benchmarks/results/sliding.json

@@ -205,6 +205,16 @@ def prevent_clipping(samples: Samples, mode: ClipMode) -> Samples:
             return samples
 
 
+def check_folder(path: Path, cure: str) -> None:
+    """Refuse what is no folder.
+
+    Raises:
+        StreamsepError: it is none, or not there; the sentence ends with the cure.
+    """
+    if not path.is_dir():
+        raise StreamsepError(f"there is no folder {path}; {cure}")
+
+
 def check_readable(path: Path) -> None:
     """Raise StreamsepError where there is no file to read at `path`, a folder, or nothing in it."""
     try:

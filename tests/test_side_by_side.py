@@ -75,9 +75,10 @@ def test_a_training_that_was_stopped_is_not_taken_for_a_whole_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: dict[str, Any], done: dict[str, float]
 ) -> None:
     """By a signal it ends well, as by --max-minutes."""
+    record = {"steps": 5, "hours": 0.01}
 
     def run(command: list[str], check: bool) -> Any:
-        save_checkpoint(tiny(), tmp_path / "live-6-small" / "last.safetensors", {"training": done})
+        save_checkpoint(tiny(), tmp_path / "live-6-small" / "last.safetensors", {"training": record | done})
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(train_side_by_side.subprocess, "run", run)

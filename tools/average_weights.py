@@ -16,7 +16,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from streamsep.errors import StreamsepError, telling
-from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
+from streamsep.models.checkpoint import joined_licence, load_checkpoint, read_record, save_checkpoint
 from streamsep.training.start import take_over
 
 
@@ -33,8 +33,7 @@ def average(paths: Sequence[Path], shares: Sequence[float], out: Path) -> None:
     model.load_state_dict(mean)
     averaged = [{"steps": each["training"].get("steps"), "share": s} for each, s in zip(records, shares, strict=True)]
     training = {**record["training"], "averaged": averaged}
-    licences = " and ".join(sorted({each["licence"] for each in records}))
-    save_checkpoint(model, out, {"training": training, "licence": licences})
+    save_checkpoint(model, out, {"training": training, "licence": joined_licence(records)})
 
 
 def _as_in(model: nn.Module, other: nn.Module, path: Path) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from torch import nn
 from streamsep.errors import StreamsepError, telling
 from streamsep.models.causal_bag import CausalBag
 from streamsep.models.causal_htdemucs import CausalHTDemucs
-from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
+from streamsep.models.checkpoint import joined_licence, load_checkpoint, read_record, save_checkpoint
 from streamsep.models.lookahead import declare
 from streamsep.models.registry import build_preset, preset_names
 
@@ -44,8 +44,7 @@ def join(preset: str, paths: Sequence[Path], out: Path) -> None:
             ) from None
     records = [read_record(path) for path in paths]
     training = {"members": [record["training"] for record in records]}
-    licences = " and ".join(sorted({record["licence"] for record in records}))
-    save_checkpoint(bag, out, {"training": training, "licence": licences})
+    save_checkpoint(bag, out, {"training": training, "licence": joined_licence(records)})
 
 
 def _member(model: nn.Module, place: int, path: Path) -> CausalHTDemucs:

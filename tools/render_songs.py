@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from streamsep.cli.options import positive_float, positive_int
 from streamsep.config import config_folder
-from streamsep.errors import StreamsepError, telling
+from streamsep.errors import telling
+from streamsep.files import check_folder
 from streamsep.training.songs.midi_songs import midi_files
 from streamsep.training.songs.rendering import RECORD, Maker, write_song
 from streamsep.training.songs.singing import Singers
@@ -106,8 +107,8 @@ def main() -> int:
     args = parser.parse_args()
     for flag in ("instruments", "voice", "midi"):
         folder = getattr(args, flag)
-        if folder is not None and not folder.is_dir():
-            raise StreamsepError(f"there is no folder {folder}; correct --{flag}, or leave it out")
+        if folder is not None:
+            check_folder(folder, f"correct --{flag}, or leave it out")
     order = Order(args.config, args.out, args.instruments, args.voice, args.midi, args.soundfont, args.cache,
     args.length,
                   not args.instrumental)  # fmt: skip

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 from tqdm import tqdm
@@ -83,18 +82,10 @@ def train_one(config: TrainConfig, name: str, args: argparse.Namespace, rest: Se
     if subprocess.run(command, check=False).returncode:
         raise StreamsepError(f"the training of {name} failed; the same command goes on where it stopped")
     weights = folder / "last.safetensors"
-    if not _ended(read_record(weights)["training"], config):
+    done = read_record(weights)["training"]
+    if config.loop.part(done["steps"], done["hours"] + 0.001) < 1:  # its hours are rounded
         raise StreamsepError(f"the training of {name} was stopped before its end; the same command goes on")
     return weights
-
-
-def _ended(training: dict[str, Any], config: TrainConfig) -> bool:
-    """Whether a record tells of the whole schedule."""
-    loop = config.loop
-    if loop.steps is not None:
-        return bool(training["steps"] >= loop.steps)
-    assert loop.hours is not None
-    return bool(training["hours"] >= loop.hours - 0.001)  # it is rounded
 
 
 @telling("train_side_by_side")

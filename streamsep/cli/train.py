@@ -99,7 +99,7 @@ def _train(args: argparse.Namespace, config: TrainConfig, out: Path, world: Worl
         world=world,
         resume=args.resume,
         max_minutes=args.max_minutes,
-        export=_telling(_origin(args, library)),
+        export=_saving(_origin(args, library)),
         teacher=teacher,
     )
     skipped = f", {progress.skipped} without a finite gradient left out" if progress.skipped else ""
@@ -113,7 +113,7 @@ def _origin(args: argparse.Namespace, library: Library) -> dict[str, str]:
     return {"data": roots, **{name: Path(value).name for name, value in given.items() if value}}
 
 
-def _telling(origin: dict[str, str]) -> Export:
+def _saving(origin: dict[str, str]) -> Export:
     """How weights are written, with their origin in the record of their training."""
     from streamsep.models.checkpoint import save_checkpoint
 

@@ -13,7 +13,7 @@ import soxr
 from numpy.typing import NDArray
 
 from streamsep.errors import StreamsepError
-from streamsep.files import check_readable, read_audio, resample, to_stereo
+from streamsep.files import check_folder, check_readable, read_audio, resample, to_stereo
 
 Waves = NDArray[np.float32]
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".m4a")
@@ -79,8 +79,7 @@ def songs_in(data: Path, sources: Sequence[str], subset: str | None = None) -> l
     Raises:
         StreamsepError: there is none.
     """
-    if not data.is_dir():
-        raise StreamsepError(f"there is no folder {data}; correct --data")
+    check_folder(data, "correct --data")
     roots = [data / part for part in ("train", "test") if (data / part).is_dir() and subset in (None, part)] or [data]
     places = [path for root in roots for path in sorted(root.iterdir()) if path.is_dir()]
     songs = [song for place in places if (song := song_in_folder(place, sources)) is not None]

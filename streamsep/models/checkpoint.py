@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,11 @@ def read_record(path: str | Path) -> dict[str, Any]:
         found = record.get("format") if isinstance(record, dict) else None
         raise StreamsepError(f"{path} is not of the format {FORMAT} (but {found!r}); update streamsep or fetch it anew")
     return record
+
+
+def joined_licence(records: Iterable[Mapping[str, Any]]) -> str:
+    """The licence of weights that come of several, by their records."""
+    return " and ".join(sorted({record["licence"] for record in records}))
 
 
 def find_model_file(path: Path) -> Path:

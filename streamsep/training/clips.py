@@ -152,14 +152,25 @@ def _sum_all(sources: Sequence[Path]) -> Samples:
     return total
 
 
-def _decode(path: Path) -> Samples:
+def read_recording(path: Path) -> tuple[Samples, int]:
+    """All samples `[T, C]` of a file, and their rate.
+
+    Raises:
+        StreamsepError: it cannot be read, or holds samples that are no numbers.
+    """
+    cure = "replace it or take it out of the folder"
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, RuntimeError) as error:
-        raise StreamsepError(f"cannot read {path} ({error}); replace it or take it out of the folder") from None
-    samples = samples[:, :2]
+        raise StreamsepError(f"cannot read {path} ({error}); {cure}") from None
     if not np.isfinite(samples).all():
-        raise StreamsepError(f"{path} holds samples that are no numbers; replace it or take it out of the folder")
+        raise StreamsepError(f"{path} holds samples that are no numbers; {cure}")
+    return samples, int(rate)
+
+
+def _decode(path: Path) -> Samples:
+    samples, rate = read_recording(path)
+    samples = samples[:, :2]
     return samples if rate == RATE else soxr.resample(samples, rate, RATE).astype(np.float32)
 
 

@@ -90,6 +90,13 @@ class LoopConfig:
         if self.part_megabytes is not None and not self.part_megabytes >= 0.01:
             raise ValueError("part_megabytes must be at least 0.01, or null")
 
+    def part(self, steps: int, hours: float) -> float:
+        """How much of the schedule is done, 1 at its end."""
+        if self.steps is not None:
+            return steps / self.steps
+        assert self.hours is not None
+        return hours / self.hours
+
 
 @dataclass(frozen=True)
 class TrainConfig:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from streamsep.errors import StreamsepError
+from streamsep.files import check_folder
 from streamsep.training.clips import SUFFIXES, Clip, cached_clip, cached_sum
 from streamsep.training.in_time import Tempo, tempo_of
 from streamsep.training.layouts import STEMS, song_files, song_folders
@@ -185,8 +186,7 @@ def open_songs(
 
 
 def _open_voices(voice: Path, names: Sequence[str], cache: Path, quiet: bool) -> tuple[Clip, ...]:
-    if not voice.is_dir():
-        raise StreamsepError(f"there is no folder {voice}; correct --voice")
+    check_folder(voice, "correct --voice")
     root = _cache_folder(cache, voice)
     folders = [voice / name for name in names] or sorted(path for path in voice.iterdir() if path.is_dir())
     clips = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamsep.errors import StreamsepError
+from streamsep.files import check_folder
 from streamsep.training.clips import SUFFIXES
 
 STEMS = ("drums", "bass", "other", "vocals")
@@ -40,8 +41,7 @@ def song_folders(data: Path, subset: str | None = None) -> dict[str, Path]:
     Raises:
         StreamsepError: `data` holds no folder with a stem in it.
     """
-    if not data.is_dir():
-        raise StreamsepError(f"there is no folder {data}; correct --data")
+    check_folder(data, "correct --data")
     parts = [data / part for part in ("train", "test") if (data / part).is_dir() and subset in (None, part)]
     roots = parts or [path for path in sorted(data.glob("moisesdb_v*")) if path.is_dir()] or [data]
     places = [path for root in roots for path in sorted(root.iterdir()) if path.is_dir()]

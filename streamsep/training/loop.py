@@ -5,7 +5,6 @@ A step is a function of the weights, the seed and its own number: a run resumes 
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -133,26 +132,32 @@ class Trainer:
             self.report.resume_at(self.progress.step)
 
     def run(self, stop: threading.Event, max_minutes: float | None = None) -> None:
-        """Steps with saves and validations between them; the state is saved at the end, however it comes."""
-        loop, began, first = self.config.loop, time.monotonic(), self.progress.step
-        validated, saved = self.progress.elapsed, self.progress.elapsed
-        limit = float("inf") if max_minutes is None else 60 * max_minutes
+        """Steps, and the state saved at the end, however it comes; a run that fails at once leaves nothing."""
+        first = self.progress.step
         try:
-            for batch in self._batches():
-                if not self._go_on(not stop.is_set() and time.monotonic() - began < limit):
-                    break
-                self._timed(lambda batch=batch: self.step(batch))  # type: ignore[misc]
-                if self.progress.elapsed - validated >= 60 * loop.validate_minutes:
-                    self._timed(self.validate)
-                    validated = self.progress.elapsed
-                if self.progress.elapsed - saved >= 60 * loop.save_minutes:
-                    self.save()
-                    saved = self.progress.elapsed
+            self._steps(stop, float("inf") if max_minutes is None else 60 * max_minutes)
             if self.done() and self.progress.step > first:
                 self.validate()
-        finally:
-            if self.progress.step > first or sys.exc_info()[0] is None:  # a run that failed at once leaves nothing
+        except BaseException:
+            if self.progress.step > first:
                 self.save()
+            raise
+        self.save()
+
+    def _steps(self, stop: threading.Event, limit: float) -> None:
+        """Steps with saves and validations between them, for `limit` seconds at most."""
+        loop, began = self.config.loop, time.monotonic()
+        validated, saved = self.progress.elapsed, self.progress.elapsed
+        for batch in self._batches():
+            if not self._go_on(not stop.is_set() and time.monotonic() - began < limit):
+                break
+            self._timed(lambda batch=batch: self.step(batch))  # type: ignore[misc]
+            if self.progress.elapsed - validated >= 60 * loop.validate_minutes:
+                self._timed(self.validate)
+                validated = self.progress.elapsed
+            if self.progress.elapsed - saved >= 60 * loop.save_minutes:
+                self.save()
+                saved = self.progress.elapsed
 
     def _go_on(self, wanted: bool) -> bool:
         """Whether to make another step; the first process's clock is everybody's."""
@@ -164,11 +169,7 @@ class Trainer:
         return self._part() >= 1.0
 
     def _part(self) -> float:
-        loop = self.config.loop
-        if loop.steps is not None:
-            return self.progress.step / loop.steps
-        assert loop.hours is not None
-        return self.progress.elapsed / (3600 * loop.hours)
+        return self.config.loop.part(self.progress.step, self.progress.elapsed / 3600)
 
     def _timed(self, work: Callable[[], None]) -> None:
         began = time.monotonic()

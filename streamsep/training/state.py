@@ -18,6 +18,8 @@ from streamsep.files import staged
 from streamsep.training.optimiser import Average, Optimiser
 
 _CURE = "choose another --out"
+# What reading a state raises where it is none, or of another model.
+_DAMAGED = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, pickle.UnpicklingError)
 
 
 @dataclass
@@ -76,16 +78,7 @@ def load_state(path: Path, model: nn.Module, average: Average, optimiser: Optimi
         optimiser.load_state_dict(state["optimiser"])
         average.updates = state["updates"]
         return Progress(**state["progress"])
-    except (
-        OSError,
-        RuntimeError,
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        pickle.UnpicklingError,
-    ) as error:
+    except _DAMAGED as error:
         reason = " ".join(str(error).split())[:200]
         raise StreamsepError(f"cannot resume from {path} ({reason}); start anew with --restart") from None
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from streamsep.errors import StreamsepError
 from streamsep.training.state import remove_state
 
+_FILES = ("log.csv", "validation.csv", "last.safetensors", "last.json", "best.safetensors", "best.json")
+
 
 @contextmanager
 def stop_signals() -> Iterator[threading.Event]:
@@ -42,9 +44,5 @@ def check_fresh(out: Path, resume: bool, restart: bool) -> None:
 def forget(out: Path) -> None:
     """Take a run away, as far as it had come: its state, its weights and what it told."""
     remove_state(out / "state.pt")
-    for name in (
-        "log.csv",
-        "validation.csv",
-        *(f"{w}.{kind}" for w in ("last", "best") for kind in ("safetensors", "json")),
-    ):
+    for name in _FILES:
         (out / name).unlink(missing_ok=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from streamsep.config import from_dict, read_yaml
 from streamsep.errors import StreamsepError
 from streamsep.files import staged
-from streamsep.training.clips import RATE, SUFFIXES, Samples, made_clip
+from streamsep.training.clips import RATE, SUFFIXES, Samples, made_clip, read_recording
 from streamsep.training.songs.resinging import Source
 from streamsep.training.songs.speaking import Speaker
 from streamsep.training.songs.voice_analysis import analyse
@@ -147,10 +146,7 @@ def _recordings(name: str, folder: Path | None) -> list[Path]:
 
 
 def _decode(path: Path) -> Samples:
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError) as error:
-        raise StreamsepError(f"cannot read {path} ({error}); replace it or take it out of the folder") from None
+    samples, rate = read_recording(path)
     mono = samples.mean(axis=1)
     return mono if rate == RATE else soxr.resample(mono, rate, RATE).astype(np.float32)
 
