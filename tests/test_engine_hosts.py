@@ -146,19 +146,18 @@ def child_of(host: Host) -> psutil.Process:
 
 def test_a_killed_process_is_started_anew_and_the_delay_is_what_it_was() -> None:
     host = ProcessHost(TOY)
-    samples = noise(44100 * 30)
+    samples = noise(44100 * 60)
     device = FakeDevice(samples, 8, clocking=Clocking(64, True))
     config = StreamConfig(output="stems", fade=16, queue=40, recover_seconds=0.01, restart=True)
     stream = Stream(host, device, config)
     stream.set_gain("bass", 0.0)
     stream.start()
-    wait_until(stream, lambda: stream.report().times.steps > 500)
+    before, fades = separated(stream), stream.report().fades
     os.kill(child_of(host).pid, signal.SIGKILL)
-    wait_until(stream, lambda: stream.report().fades == 1)
+    wait_until(stream, lambda: stream.report().fades > fades)
     heard_dry = stream.position
     wait_until(stream, lambda: host.alive)
-    steps = stream.report().times.steps
-    wait_until(stream, lambda: stream.report().times.steps > steps + 4000)
+    after = separated(stream)
     events = stream.events()
     assert "code -9" in events[0]
     assert events[1:] == ["the worker is started anew", "the worker is back"]
@@ -167,8 +166,8 @@ def test_a_killed_process_is_started_anew_and_the_delay_is_what_it_was() -> None
     host.close()
     played, lag = device.played, stream.delay
     expected = delayed(samples, lag, played.shape[1])
-    # Before and long after the accident: the stems, with the gain as it was set; in between the mix, never silence.
-    for part in (slice(lag, 2000), slice(played.shape[1] - 2000, played.shape[1])):
+    # Before and after the accident: the stems, with the gain as it was set; in between the mix, never silence.
+    for part in (before, after):
         np.testing.assert_array_equal(played[:2, part], expected[:, part] * np.float32(0.5))
         np.testing.assert_array_equal(played[2:4, part], 0)
     part = slice(heard_dry + 1000, heard_dry + 5000)
@@ -218,3 +217,18 @@ def test_the_process_ends_with_its_parent() -> None:
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
     child.wait(10)
+
+
+def separated(stream: Stream, frames: int = 4000) -> slice:
+    """The next `frames` in which nothing but separated sound is heard; a busy machine may play the mix now and then."""
+    heard: dict[str, int] = {}
+
+    def long_enough() -> bool:
+        end = stream.position  # the block before it may not be counted yet, hence more than `frames`
+        if heard.get("dry blocks") != stream.report().dry_blocks:
+            heard["dry blocks"] = stream.report().dry_blocks
+            heard["start"] = stream.position
+        return end >= heard["start"] + 2 * frames
+
+    wait_until(stream, long_enough)
+    return slice(heard["start"], heard["start"] + frames)

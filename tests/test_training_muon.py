@@ -1,4 +1,4 @@
-"""Muon in float32: the same steps as PyTorch's, which rounds to bfloat16 on the way."""
+"""Muon in float32 or bfloat16: the same steps as PyTorch's, which rounds to bfloat16 on the way."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ SHAPES = [(20, 50), (96, 33), (7, 7)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_steps_are_those_of_pytorch(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("quick_at_bfloat16", [False, True])
+def test_steps_are_those_of_pytorch(
+    shape: tuple[int, int], quick_at_bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Five steps from the same weights by the same gradients, one of them left out."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": quick_at_bfloat16})
     torch.manual_seed(0)
     start = torch.randn(shape)
     ours, theirs = (nn.Parameter(start.clone()) for _ in range(2))
@@ -50,6 +54,13 @@ def test_orthogonal(shape: tuple[int, int]) -> None:
     assert along.diagonal().min() > 0.65 and along.diagonal().max() < 1.25
 
 
-def test_a_processor_computes_in_single_precision() -> None:
-    assert precision_of(torch.zeros(1)) == torch.float32
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [({}, torch.float32), ({"avx512_bf16": False}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16)],
+)
+def test_a_processor_computes_in_what_it_is_fast_at(
+    capabilities: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert precision_of(torch.zeros(1)) == expected
     assert precision_of(torch.zeros(1, device="meta")) == torch.bfloat16

@@ -1,4 +1,4 @@
-"""PyTorch's Muon with float32 on a processor."""
+"""PyTorch's Muon, with float32 on processors that are slow at bfloat16."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COEFFICIENTS, ITERATIONS, TINY = (3.4445, -4.7750, 2.0315), 5, 1e-7
 class QuickMuon(torch.optim.Muon):
     """`torch.optim.Muon` by the rule "match_rms_adamw", which makes matrices orthogonal in `precision_of(...)`.
 
-    PyTorch's own does so in bfloat16, which a processor without AVX-512 multiplies thirty times more slowly.
+    PyTorch's own does so in bfloat16, which a processor multiplies thirty times more slowly, or twice as fast.
     """
 
     @torch.no_grad()
@@ -37,8 +37,9 @@ class QuickMuon(torch.optim.Muon):
 
 
 def precision_of(p: Tensor) -> torch.dtype:
-    """float32 on a processor, bfloat16 elsewhere."""
-    return torch.float32 if p.device.type == "cpu" else torch.bfloat16
+    """bfloat16, but float32 on a processor that has no instructions for it."""
+    slow = p.device.type == "cpu" and not torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return torch.float32 if slow else torch.bfloat16
 
 
 def orthogonal(matrix: Tensor, precision: torch.dtype) -> Tensor:
