@@ -82,7 +82,7 @@ def test_record_tells_what_was_saved(saved: Path) -> None:
 
 def test_half_precision_is_stored_small_and_loaded_as_float32(saved: Path, tmp_path: Path) -> None:
     small = tmp_path / "small.safetensors"
-    save_checkpoint(causal(), small, {}, half=True)
+    save_checkpoint(causal(), small, {}, bits=16)
     assert small.stat().st_size < 0.75 * saved.stat().st_size  # the rest is the header
     model = load_checkpoint(small)
     assert {value.dtype for value in model.parameters()} == {torch.float32}
@@ -93,8 +93,8 @@ def test_half_precision_is_stored_small_and_loaded_as_float32(saved: Path, tmp_p
 def test_half_precision_refuses_weights_beyond_its_range(tmp_path: Path) -> None:
     model = causal()
     next(model.parameters()).data.flatten()[0] = 1e6
-    with pytest.raises(StreamsepError, match="half=False"):
-        save_checkpoint(model, tmp_path / "a.safetensors", {}, half=True)
+    with pytest.raises(StreamsepError, match="bits=32"):
+        save_checkpoint(model, tmp_path / "a.safetensors", {}, bits=16)
     assert not list(tmp_path.iterdir())
 
 

@@ -1,9 +1,9 @@
 """Make a run's averaged weights the ones that ship: `python tools/ship_weights.py runs/NAME/last.safetensors NAME`.
 
 What is at the network's edge, as an expander, is the preset's, whatever the run had. Stores the weights in half
-precision as `streamsep/weights/NAME.safetensors` with their record beside them, and in the record what they reach on
-the example clip as a stream, which a test holds them to. Measure and write the tables afterwards (`python -m
-benchmarks.write_tables`).
+precision, or with `--bits 8` the larger kernels in bytes, as `streamsep/weights/NAME.safetensors` with their record
+beside them, and in the record what they reach on the example clip as a stream, which a test holds them to. Measure and
+write the tables afterwards (`python -m benchmarks.write_tables`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from streamsep.models.checkpoint import load_checkpoint, read_record, save_check
 from streamsep.models.lookahead import longest_hops
 from streamsep.models.registry import build_preset, preset_names, weights_folder
 from streamsep.models.separator import Separator
+from streamsep.models.stored import narrowed, widened
 from streamsep.models.streaming import separate_stream
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "lithium"
@@ -67,15 +68,15 @@ def main() -> int:
     parser.add_argument("checkpoint", type=Path, help="a checkpoint of streamsep (.safetensors with its .json)")
     parser.add_argument("name", choices=preset_names(), help="the preset whose weights these become")
     parser.add_argument("--licence", help="of the weights, such as MIT (default: what the checkpoint states)")
+    parser.add_argument("--bits", type=int, choices=(8, 16), default=16, help="of a stored weight (default 16)")
     args = parser.parse_args()
     record = {key: read_record(args.checkpoint)[key] for key in ("training", "licence")}
     record["licence"] = args.licence or record["licence"]
     if record["licence"] == "not stated":
         raise StreamsepError("the checkpoint states no licence; say by --licence under which its data lets it ship")
     target, model = weights_folder() / f"{args.name}.safetensors", of_preset(args.checkpoint, args.name)
-    for weight in model.parameters():
-        weight.data = weight.data.half().float()  # what they reach as they will be stored
-    save_checkpoint(model, target, record | {"example_sdr": example_sdr(model)}, half=True)
+    model.load_state_dict(widened(narrowed(model.state_dict(), args.bits)))  # what they reach as they will be stored
+    save_checkpoint(model, target, record | {"example_sdr": example_sdr(model)}, bits=args.bits)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     return 0
 

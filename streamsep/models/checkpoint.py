@@ -1,8 +1,8 @@
 """Checkpoints on disk: our own format (safetensors + JSON), and one door to every format that can be loaded.
 
-NAME.safetensors holds the tensors. NAME.json beside it holds what is needed to build the model and what is worth
-knowing of it: format, class, config, sources, sample_rate, training record, licence, and the SHA-256 of the weights,
-so that files from two different saves are never taken for a pair.
+NAME.safetensors holds the tensors, in the precision that `models/stored.py` tells of. NAME.json beside it holds what is
+needed to build the model and what is worth knowing of it: format, class, config, sources, sample_rate, training record,
+licence, and the SHA-256 of the weights, so that files from two different saves are never taken for a pair.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from streamsep.config import to_dict
 from streamsep.errors import StreamsepError
 from streamsep.models.model_classes import build_model
 from streamsep.models.official_checkpoint import find_bag_member, load_official_tensors, load_th, read_bag
+from streamsep.models.stored import Bits, widened
 from streamsep.models.tensor_files import fill_model, pack_tensors, read_tensors, write_whole
 
 FORMAT = "streamsep/1"
@@ -27,13 +28,13 @@ FORMAT = "streamsep/1"
 RESERVED = {"format", "class", "config", "sources", "sample_rate", "weights_sha256"}
 
 
-def save_checkpoint(model: nn.Module, path: str | Path, record: Mapping[str, Any], *, half: bool = False) -> None:
+def save_checkpoint(model: nn.Module, path: str | Path, record: Mapping[str, Any], *, bits: Bits = 32) -> None:
     """Write `path` (NAME.safetensors) and NAME.json beside it, each whole or not at all.
 
     Args:
         model: a model of a class in `model_classes`, with the attributes `config`, `sources` and `sample_rate`.
         record: what else the JSON tells, as plain data: `training`, `licence`, and whatever more is useful.
-        half: store the weights as float16; they are loaded as float32.
+        bits: of a stored weight, 32, 16 or 8 (`models/stored.py`); they are loaded as float32.
 
     Raises:
         StreamsepError: the path does not end in .safetensors, cannot be written, or a weight is not finite.
@@ -44,7 +45,7 @@ def save_checkpoint(model: nn.Module, path: str | Path, record: Mapping[str, Any
         raise StreamsepError(f"a checkpoint's name must end in .safetensors, not {path.name!r}")
     if taken := RESERVED & record.keys():
         raise ValueError(f"the record must not have the keys {sorted(taken)}")
-    weights = pack_tensors(model, {"format": FORMAT}, half)
+    weights = pack_tensors(model, {"format": FORMAT}, bits)
     facts = {
         "format": FORMAT,
         "class": type(model).__name__,
@@ -150,7 +151,7 @@ def _load_single(path: Path) -> nn.Module:
     for key in ("sources", "sample_rate"):
         if key in record and to_dict(model.config).get(key, record[key]) != record[key]:
             raise StreamsepError(f"{path.with_suffix('.json')} contradicts itself about {key}; fetch or copy it anew")
-    fill_model(model, tensors, str(path))
+    fill_model(model, widened(tensors), str(path))
     return model
 
 

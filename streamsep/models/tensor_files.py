@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from streamsep.errors import StreamsepError
+from streamsep.models.stored import Bits, narrowed
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -45,26 +46,31 @@ def _opened(path: Path) -> Iterator[Any]:
         raise StreamsepError(f"{path} is damaged or no safetensors file ({reason}); fetch or copy it anew") from None
 
 
-def pack_tensors(model: nn.Module, metadata: Mapping[str, str], half: bool = False) -> bytes:
+def pack_tensors(model: nn.Module, metadata: Mapping[str, str], bits: Bits = 32) -> bytes:
     """The content of a safetensors file that holds the state of `model`.
 
     Args:
         metadata: text kept in the file's header.
-        half: store floating-point tensors as float16.
+        bits: of a stored weight; see `narrowed`.
 
     Raises:
-        StreamsepError: a value is not finite, or would not be in float16.
+        StreamsepError: a value is not finite, or would not be in so few bits.
     """
-    tensors = {}
-    for name, value in model.state_dict().items():
-        dtype = torch.float16 if half and value.is_floating_point() else value.dtype
-        # The clone parts tensors that share memory, which the format refuses.
-        tensor = value.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format)
-        if not torch.isfinite(tensor).all():
-            cure = "store it with half=False" if torch.isfinite(value).all() else "go back to an earlier checkpoint"
-            raise StreamsepError(f"the tensor {name!r} holds values that are not finite as {dtype}; {cure}")
-        tensors[name] = tensor
+    # The clone parts tensors that share memory, which the format refuses.
+    state = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in model.state_dict().items()
+    }
+    _check_finite(state, "go back to an earlier checkpoint")
+    tensors = narrowed(state, bits)
+    _check_finite(tensors, "store it with bits=32")
     return save(tensors, dict(metadata))
+
+
+def _check_finite(tensors: Mapping[str, Tensor], cure: str) -> None:
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise StreamsepError(f"the tensor {name!r} holds values that are not finite as {value.dtype}; {cure}")
 
 
 def fill_model(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
