@@ -14,7 +14,7 @@ from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.checkpoint import save_checkpoint
 from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
 from streamsep.models.lookahead import with_lookahead
-from streamsep.models.registry import build_preset
+from streamsep.models.registry import build_preset, load_model
 from streamsep.training.batches import Batch
 from streamsep.training.losses import LossConfig
 from streamsep.training.objective import Objective, timing
@@ -52,6 +52,15 @@ def test_roles() -> None:
     assert role("tdecoder.2.conv_tr.bias") == role("waveform.decoders.2.layers.1.conv.bias")
     assert role("encoder.0.rewrite.weight") == role("spectrogram.encoders.0.layers.4.function.0.weight")
     assert role("waveform.encoders.0.layers.2.blocks.0.conv.conv.weight").endswith("blocks.0.conv.conv.weight")
+
+
+def test_a_run_may_start_from_weights_by_their_name() -> None:
+    shipped, model = load_model("live-12-small"), build_preset("live-12-small")
+    start_from(model, "live-12-small")
+    assert all(torch.equal(value, shipped.state_dict()[name]) for name, value in model.state_dict().items())
+    assert "taken from live-12-small" in take_matching(build_preset("live-6-small"), "live-12-small")
+    with pytest.raises(StreamsepError, match="did you mean live-12-small"):
+        start_from(model, "live-12-smal")
 
 
 def test_a_checkpoint_of_nothing_that_fits_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from streamsep.errors import StreamsepError
 from streamsep.models.causal_htdemucs import CausalHTDemucs
-from streamsep.models.checkpoint import load_checkpoint
+from streamsep.models.registry import load_model
 from streamsep.training.widen import unnumbered, widen
 
 _OFFLINE = re.compile(
@@ -65,41 +65,44 @@ def take_over(model: nn.Module, start: nn.Module) -> None:
         raise ValueError(str(error)) from None
 
 
-def start_from(model: nn.Module, path: Path) -> None:
-    """Take over the weights of a checkpoint of the same architecture, or of a narrower one: see `widen`.
+def start_from(model: nn.Module, given: str | Path) -> None:
+    """Take over the weights of the model `given` (name or path): of the same architecture, or narrower (see `widen`).
 
     Raises:
         StreamsepError: it is of another, or cannot be read.
     """
     try:
-        take_over(model, load_checkpoint(path))
+        take_over(model, load_model(given))
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise StreamsepError(
-            f"{path} is another model than the configuration's, and no narrower one ({reason}); choose another --init"
+            f"{given} is another model than the configuration's, and no narrower one ({reason}); choose another --init"
         ) from None
 
 
-def take_matching(model: nn.Module, path: Path) -> str:
-    """Take over each weight of a checkpoint that has the same role and shape in `model`; returns what was taken.
+def take_matching(model: nn.Module, given: str | Path) -> str:
+    """Take over each weight of the model `given` (name or path) that has the same role and shape in `model`.
 
     The role is the name; between an offline and a causal model it is the place in the U-Net, of strided, transposed and
     encoders' gated convolutions.
 
+    Returns:
+        What was taken, as text.
+
     Raises:
         StreamsepError: nothing fits, or the checkpoint cannot be read.
     """
-    given = {role(name): value for name, value in load_checkpoint(path).state_dict().items()}
+    offered = {role(name): value for name, value in load_model(given).state_dict().items()}
     own = model.state_dict()
     taken = {
-        name: other for name, value in own.items() if (other := _fitting(given.get(role(name)), value)) is not None
+        name: other for name, value in own.items() if (other := _fitting(offered.get(role(name)), value)) is not None
     }
     if not taken:
-        raise StreamsepError(f"no weight of {path} fits the model of the configuration; choose another checkpoint")
+        raise StreamsepError(f"no weight of {given} fits the model of the configuration; choose another checkpoint")
     model.load_state_dict({**own, **taken})
     count, total = (sum(value.numel() for value in state.values()) for state in (taken, own))
     lines = "\n".join(f"  {name} {list(value.shape)}" for name, value in taken.items())
-    return f"{lines}\ntaken from {path}: {len(taken)} of {len(own)} weights, {count / total:.0%} of their values"
+    return f"{lines}\ntaken from {given}: {len(taken)} of {len(own)} weights, {count / total:.0%} of their values"
 
 
 def role(name: str) -> str:
