@@ -19,6 +19,8 @@ from tests.models import tiny
 from tools import compare_streaming_offline as tool
 
 STEMS = ("drums", "bass", "other", "vocals")
+# A name that JavaScript would put first.
+NUMBER = "7"
 # Names that a page must take for text and nothing else.
 HOSTILE = '<b>a & "b" <!-- <script>alert(1)'
 
@@ -37,7 +39,7 @@ def make_report(folder: Path, *flags: str, seconds: float = 2.0, songs: tuple[st
             write_audio(folder / "late" / song / f"{name}.wav", np.pad(stem, ((0, 0), (132, 0))), 44100)
     save_checkpoint(tiny(), folder / "tiny.safetensors", {})
     systems = [f"tiny=stream:{folder / 'tiny.safetensors'}", f"{HOSTILE}=stems:{folder / 'data'}",
-               f"late=stems:{folder / 'late'}", "irm", "mixture"]  # fmt: skip
+               f"late=stems:{folder / 'late'}", "irm", f"{NUMBER}=gain"]  # fmt: skip
     given = ["--data", str(folder / "data"), "-o", str(folder / "out"), "--excerpt", "1.2", "--chunk", "128", *flags]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(apart, "run_apart", _here)

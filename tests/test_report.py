@@ -36,7 +36,7 @@ def part(page: str, name: str) -> Any:
 def test_figures_are_those_of_the_json(report: Path) -> None:
     data = part(report.read_text(encoding="utf-8"), "data")
     told = json.loads((report.parent / "compare.json").read_text(encoding="utf-8"))
-    assert list(data["systems"]) == list(told["systems"]) and len(data["systems"]) == 5
+    assert list(data["systems"]) == list(told["systems"]) == data["order"] and len(data["order"]) == 5
     for name, system in told["systems"].items():
         score = data["systems"][name]["scores"]["drums"]["usdr"]
         assert score == (1e9 if "<b>" in name else pytest.approx(system["scores"]["drums"]["usdr"], rel=1e-4))

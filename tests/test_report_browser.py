@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.reports import make_report
+from tests.reports import NUMBER, make_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -79,6 +79,20 @@ def test_the_page_shows_everything(page: Any) -> None:
         .reduce((all, one) => all.then((list) => one.then((width) => [...list, width])), Promise.resolve([]))""")
     assert len(pictures) >= 1 + 2 * 5 + 4 * 3 and min(pictures) > 10
     assert complaints(page) == []
+
+
+def test_a_system_named_by_a_number_keeps_its_place_and_its_sound(page: Any) -> None:
+    assert page.execute_script("return SYSTEMS") == page.execute_script("return DATA.order")
+    tracks = page.execute_script("return trackList(0, 'bass').map((t) => [t.id, t.asset])")
+    assert dict(tracks)[NUMBER] == "0/4/bass.ogg"
+    drawn = [button.text for button in page.find_elements("css selector", "#seconds .legend button")]
+    assert drawn[-1] == NUMBER
+
+
+def test_the_best_constant_gain_is_no_contestant(page: Any) -> None:
+    rows = page.find_elements("css selector", "#summary tbody tr.frame")
+    (row,) = [row for row in rows if row.text.startswith(NUMBER)]
+    assert "whole song" not in row.text and not row.find_elements("css selector", ".best")
 
 
 def test_switching_keeps_the_place(page: Any) -> None:

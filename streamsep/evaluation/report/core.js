@@ -3,11 +3,11 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const ASSETS = JSON.parse(document.getElementById("assets").textContent);
-const SYSTEMS = Object.keys(DATA.systems);
+const SYSTEMS = DATA.order; // not Object.keys, which puts names that are numbers first
 const COLOURS = [
   "#2f6fb7", "#d1651f", "#2f9361", "#b23a48", "#7a57b8", "#8a6d2f", "#178f9c", "#c24f91", "#5d6b7a", "#8aa11c",
 ];
-const FRAMES = ["irm", "ibm", "psm", "magnitude", "mwf", "mixture", "silence"]; // what frames a comparison, no contestant
+const FRAMES = ["irm", "ibm", "psm", "magnitude", "mwf", "gain", "mixture", "silence"]; // what frames a comparison, no contestant
 // name -> [label, unit, whether more is better, meaning]
 const MEASURES = {
   usdr: ["SDR, whole song", "dB", true, "energy of the stem over that of the error, over the whole song (uSDR)"],

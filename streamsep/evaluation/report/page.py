@@ -58,7 +58,8 @@ def _data(facts: Mapping[str, Any]) -> Facts:
     """What the scripts show, with short numbers; curves by second of the songs that are heard alone."""
     songs = [_song(song) for song in facts["songs"]]
     kept = {key: value for key, value in facts.items() if key != "songs"}
-    return {**_finite(kept), "measures": list(MEASURES), "songs": songs}
+    order = list(facts["systems"])  # objects of JavaScript do not keep theirs
+    return {**_finite(kept), "order": order, "measures": list(MEASURES), "songs": songs}
 
 
 def _song(song: Facts) -> Facts:

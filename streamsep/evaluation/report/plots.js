@@ -44,11 +44,11 @@ function fillSeconds() {
     const curve = all[state.curve];
     if (curve?.some(finite)) curves[system] = curve;
   }
-  const shown = Object.keys(curves).filter((system) => !hidden.has(system));
+  const drawn = SYSTEMS.filter((system) => Object.hasOwn(curves, system)), shown = drawn.filter((system) => !hidden.has(system));
   const labels = { sdr: "SDR", si_sdr: "SI-SDR", lsd: "log-spectral distance", bss_sdr: "SDR (BSS eval)", bss_sir: "SIR", bss_sar: "SAR" };
   const choice = make("select", { "aria-label": "curve", change: (event) => change({ curve: event.target.value }) },
     ...[...names].map((name) => make("option", { value: name, selected: name === state.curve }, labels[name] ?? name)));
-  if (!Object.keys(curves).length) {
+  if (!drawn.length) {
     fill("seconds", names.size ? choice : null, make("p", { class: "hint" },
       "No curve here: the true stem is silent or unknown, or this song is one that the report does not show in full."));
     return;
@@ -62,7 +62,7 @@ function fillSeconds() {
     make("title", {}, "the excerpt that can be heard")));
   for (const system of shown)
     root.append(line(curves[system].map((value, at) => (finite(value) ? [x.place(at + 0.5), y.place(clip(value))] : null)), colour(system)));
-  fill("seconds", choice, legend(Object.keys(curves), fillSeconds), root);
+  fill("seconds", choice, legend(drawn, fillSeconds), root);
 }
 
 function fillSongs() {

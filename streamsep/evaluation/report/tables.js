@@ -13,8 +13,8 @@ function fillWarnings() {
   const found = [];
   DATA.songs.forEach((song, index) => {
     for (const note of song.notes ?? []) found.push([song.name, "", note, index, null]);
-    for (const [system, result] of Object.entries(song.results))
-      for (const warning of result.warnings) found.push([song.name, system, warning.text, index, warning.stem]);
+    for (const system of SYSTEMS)
+      for (const warning of song.results[system]?.warnings ?? []) found.push([song.name, system, warning.text, index, warning.stem]);
   });
   $("warnings").hidden = !found.length;
   const items = found.slice(0, 60).map(([song, system, text, index, stem]) =>
