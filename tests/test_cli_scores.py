@@ -80,6 +80,16 @@ def test_figures_go_over_nothing(
     assert not (tmp_path / "live-23-small").exists(), "known before the song is played"
 
 
+@pytest.mark.parametrize(("level", "code"), [("-20", 1), ("-inf", 1), ("0", 0)])
+def test_stems_that_were_turned_down_are_not_scored(
+    song: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], level: str, code: int
+) -> None:
+    write_truth(tmp_path / "truth")
+    gain = f"--gain={NAMES[0]}={level}"
+    assert stream(song, "-o", tmp_path / "out", "--stems", tmp_path / "truth", gain) == code
+    assert ("leave out --gain" in capsys.readouterr().err) == bool(code) != (tmp_path / "out").exists()
+
+
 def test_figures_come_whole_or_not_at_all(song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = tmp_path / "figures.json"
     figures.write_text("old")

@@ -111,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
     from streamsep.files import check_readable, staged
 
     check_readable(args.song)
+    if args.stems and any(level for _, level in args.gain):
+        raise StreamsepError("--stems scores the stems as the model gives them; leave out --gain, or --stems")
     name, model = _load(args)
     places = find_stems(args.stems, model.sources) if args.stems else {}
     outputs = _outputs(args, output_name(name), model.sources)
