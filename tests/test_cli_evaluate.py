@@ -48,6 +48,14 @@ def test_figures_are_written_whole(data: Path) -> None:
         (["--json", "data"], "is a folder"),
         (["--cache", "data/one/drums.wav"], "choose another cache"),
         (["--device", "nonsense"], "is not usable on this machine"),
+        (["--subset", "test"], "there is no folder {data}/test; correct --data, or leave out --subset"),
+        (["--songs", "nobody, else"], "no song 'nobody'"),
+        (["-j", "2"], "--jobs is for a comparison"),
+        (["--listen", "1"], "--listen is for a comparison"),
+        (["--report-mb", "3"], "--report-mb is for a comparison"),
+        (["--no-report"], "--no-report is for a comparison"),
+        (["-s", "irm"], "--system is for a comparison"),
+        (["-o", "out"], "leave out --cache"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -56,8 +64,22 @@ def test_mistakes_are_one_sentence(
     monkeypatch.chdir(data.parent)
     assert evaluate(data, *flags) == 1
     error = capsys.readouterr().err
-    assert message in error.splitlines()[-1]
+    assert message.format(data=data) in error.splitlines()[-1]
     assert list(data.parent.rglob("*.part")) == []
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--json", "figures.json"), ("--threads", "1")])
+def test_a_comparison_ignores_no_flag(data: Path, capsys: pytest.CaptureFixture[str], flag: str, value: str) -> None:
+    given = ["--data", str(data), "-o", str(data.parent / "out"), flag, value]
+    assert main(["evaluate", *given]) == 1
+    assert f"leave out {flag}" in capsys.readouterr().err and not (data.parent / "out").exists()
+
+
+def test_a_song_may_have_a_comma_in_its_name(data: Path) -> None:
+    figures = data.parent / "figures.json"
+    (data / "one").rename(data / "Artist, Title")
+    assert evaluate(data, "--songs", "Artist, Title", "--json", figures) == 0
+    assert list(json.loads(figures.read_text())["songs"]) == ["Artist, Title"]
 
 
 @pytest.mark.parametrize(

@@ -291,6 +291,9 @@ def test_stems_of_another_song_are_noticed(
         (["--data", "{models}"], "no song in"),
         (["{models}"], "no stem in the folder"),
         (["{song}", "--stems", "{models}"], "for a single SONG"),
+        (["--subset", "test"], "add --data"),
+        (["--songs", "one"], "add --data"),
+        (["--data", "{models}", "--subset", "test"], "leave out --subset"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -301,6 +304,11 @@ def test_mistakes_are_one_sentence(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("compare_streaming_offline: error: ") and sentence in error
     assert not (song.parent / "out" / "compare.json").exists()
+
+
+def test_a_folder_s_stems_are_its_own(song: Path, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare_song(song.parent, models, "--no-report", "-s", "irm", "--stems", "nosuch") == 1
+    assert "has stems of its own; leave out --stems" in capsys.readouterr().err
 
 
 def test_a_failure_leaves_what_was_there(song: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,9 +153,10 @@ def test_songs_of_one_name_are_kept_apart(data: Path, calls: list[str]) -> None:
 def test_evaluate_compares_into_a_folder(data: Path, calls: list[str]) -> None:
     out = data.parent / "evaluated"
     flags = ["evaluate", "--data", str(data), "--songs", "song 2,song 0", "--no-report", "-o", str(out), "-s", "irm"]
-    assert main(flags) == 0
+    assert main([*flags, "--excerpt", "0.1", "--at", "0"]) == 0
     facts = json.loads((out / "compare.json").read_text(encoding="utf-8"))
     assert [song["name"] for song in facts["songs"]] == ["song 2", "song 0"]
+    assert [song["excerpt"] for song in facts["songs"]] == [[0, 0.1]] * 2
     assert facts["systems"]["irm"]["songs"] == 2
 
 

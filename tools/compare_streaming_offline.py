@@ -107,6 +107,11 @@ def _songs(args: argparse.Namespace, sources: tuple[str, ...]) -> list[SongFiles
 
     if args.stems and len(args.song) != 1:
         raise StreamsepError("--stems is for a single SONG; for several, put each song's stems beside it")
+    if args.stems and args.song[0].is_dir():
+        raise StreamsepError(f"the folder {args.song[0]} has stems of its own; leave out --stems")
+    for name in ("songs", "subset"):
+        if getattr(args, name) is not None and not args.data:
+            raise StreamsepError(f"--{name} is for a folder of songs; add --data DIR")
     songs = []
     for path in args.song:
         song = song_in_folder(path, sources) if path.is_dir() else single_song(path, args.stems, sources)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamsep.cli.options import duration, pick_device, positive_float, positive_int
+from streamsep.cli.options import pick_device, positive_float, positive_int, waiting_time
 from streamsep.errors import StreamsepError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--excerpt", type=positive_float, default=10, metavar="SECONDS", help="to hear of a song (default %(default)s)"
     )
-    parser.add_argument("--at", type=duration, metavar="TIME", help="where it begins (default: where most is going on)")
+    parser.add_argument("--at", type=waiting_time, metavar="TIME", help="its beginning (default: the busiest)")
     parser.add_argument(
         "--heads", type=_heads, default=((0, 0), (0, 1), (-1, 0), (-1, 1)), metavar="LAYER:HEAD,...",
         help="attention to draw, -1 being the last layer (default 0:0,0:1,-1:0,-1:1); none to leave it out",
@@ -49,6 +49,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report-mb", type=positive_float, default=25, metavar="MB", help="size of report.html (default %(default)s)"
     )
+
+
+def flags_given(args: argparse.Namespace) -> list[str]:
+    """Those of `add_flags` that are not what they are by default."""
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    defaults = vars(parser.parse_args([]))
+    return [f"--{name.replace('_', '-')}" for name, value in defaults.items() if getattr(args, name) != value]
 
 
 def _heads(text: str) -> tuple[tuple[int, int], ...]:
@@ -149,7 +157,17 @@ def chosen_songs(songs: Sequence[SongFiles], names: str | None, data: Path) -> l
     if names is None:
         return list(songs)
     known = {song.name: song for song in songs}
-    for name in names.split(","):
+    return [known[name] for name in chosen_names(known, names, data)]
+
+
+def chosen_names(known: Collection[str], names: str, data: Path) -> list[str]:
+    """The names in a list with commas; a name may itself have commas if it stands alone.
+
+    Raises:
+        StreamsepError: a name that is not known.
+    """
+    chosen = [names] if names in known else names.split(",")
+    for name in chosen:
         if name not in known:
             raise StreamsepError(f"no song {name!r} in {data}; there are {', '.join(sorted(known))}")
-    return [known[name] for name in names.split(",")]
+    return chosen

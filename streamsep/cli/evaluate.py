@@ -9,8 +9,9 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamsep.cli.comparing import SYSTEMS, add_flags, chosen_songs, run_comparison
+from streamsep.cli.comparing import SYSTEMS, add_flags, chosen_names, chosen_songs, flags_given, run_comparison
 from streamsep.cli.options import pick_device, positive_float, positive_int
+from streamsep.errors import StreamsepError
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from streamsep.evaluation.systems import System
     from streamsep.models.separator import Separator
     from streamsep.training.data import Song
+
+_CACHE = Path("runs/cache")
+# What a comparison has no use for, and why.
+_ALONE = {
+    "json": "the figures go into compare.json in the folder of --out",
+    "threads": "every system of a comparison runs on one thread",
+    "cache": "a comparison keeps its sound in the folder of --out",
+}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -36,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--songs", help="names of songs, separated by commas (default: all)")
     parser.add_argument("--seconds", type=positive_float, help="only the first seconds of each song")
     parser.add_argument("--chunk", type=positive_int, default=64, help="hops a step (default %(default)s)")
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded audio (default %(default)s)")
+    parser.add_argument("--cache", type=Path, help=f"decoded audio (default {_CACHE})")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default %(default)s)")
     parser.add_argument("--threads", type=positive_int, help="CPU threads (default: PyTorch's choice)")
@@ -53,26 +62,23 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare into --out; without it evaluate song by song, and print a table for each and one of the means."""
+    _refuse_ignored(args)
     if args.out is not None:
         return run_comparison(args, lambda: _one_system(args), lambda sources: _songs(args, sources))
     import torch
 
-    from streamsep.errors import StreamsepError
     from streamsep.evaluation.evaluate import format_table, mean_scores, results_text
+    from streamsep.evaluation.songs import check_subset
     from streamsep.files import staged
     from streamsep.models.registry import load_model
     from streamsep.models.separator import Separator
     from streamsep.training.data import open_songs, song_folders
 
-    if args.system:
-        raise StreamsepError("--system is for a comparison, which is written into a folder; add --out DIR")
     if args.threads:
         torch.set_num_threads(args.threads)
+    check_subset(args.data, args.subset)
     folders = song_folders(args.data, args.subset)
-    names = args.songs.split(",") if args.songs else list(folders)
-    for name in names:
-        if name not in folders:
-            raise StreamsepError(f"no song {name!r} in {args.data}; there are {', '.join(sorted(folders))}")
+    names = chosen_names(folders, args.songs, args.data) if args.songs else list(folders)
     model = load_model(args.model, device=pick_device(args.device))
     if not isinstance(model, Separator):
         raise StreamsepError(f"{args.model} is not a streaming model; choose one of the live presets")
@@ -80,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         # Made first: a folder that cannot be written is better known before the work than after it.
         files = stack.enter_context(staged([args.json], "choose another --json")) if args.json else []
-        for song in open_songs(args.data, {name: folders[name] for name in names}, args.cache):
+        for song in open_songs(args.data, {name: folders[name] for name in names}, args.cache or _CACHE):
             results[song.name] = _evaluate(model, song, args)
             print(f"\n{song.name}\n{format_table(results[song.name])}")
         means = mean_scores(results)
@@ -89,6 +95,16 @@ def run(args: argparse.Namespace) -> int:
             figures = {"model": args.model, "seconds": args.seconds, "songs": results, "mean": means}
             path.write_text(results_text(figures), encoding="utf-8")
     return 0
+
+
+def _refuse_ignored(args: argparse.Namespace) -> None:
+    if args.out is None:
+        for flag in flags_given(args):
+            raise StreamsepError(f"{flag} is for a comparison, which is written into a folder; add --out DIR")
+        return
+    for name, reason in _ALONE.items():
+        if getattr(args, name) is not None:
+            raise StreamsepError(f"{reason}; leave out --{name}")
 
 
 def _one_system(args: argparse.Namespace) -> list[System]:

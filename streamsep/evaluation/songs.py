@@ -77,9 +77,9 @@ def songs_in(data: Path, sources: Sequence[str], subset: str | None = None) -> l
     """All songs of a data set: folders of stems, or those of a MUSDB18-HQ tree (`train` and `test`, or `subset`).
 
     Raises:
-        StreamsepError: there is none.
+        StreamsepError: there is none, or no such subset.
     """
-    check_folder(data, "correct --data")
+    check_subset(data, subset)
     roots = [data / part for part in ("train", "test") if (data / part).is_dir() and subset in (None, part)] or [data]
     places = [path for root in roots for path in sorted(root.iterdir()) if path.is_dir()]
     songs = [song for place in places if (song := song_in_folder(place, sources)) is not None]
@@ -88,6 +88,17 @@ def songs_in(data: Path, sources: Sequence[str], subset: str | None = None) -> l
             f"no song in {data}; a song is a folder with drums, bass, other, vocals as .wav/.flac/.ogg"
         )
     return songs
+
+
+def check_subset(data: Path, subset: str | None) -> None:
+    """Refuse what is no folder, or has no such part.
+
+    Raises:
+        StreamsepError: it is none, or is no MUSDB18-HQ tree with the `subset` that is wanted.
+    """
+    check_folder(data, "correct --data")
+    if subset is not None:
+        check_folder(data / subset, "correct --data, or leave out --subset, which is for a MUSDB18-HQ tree")
 
 
 def read_pieces(path: Path, rate: int) -> Iterator[Waves]:
