@@ -27,6 +27,7 @@ import torch
 
 from benchmarks.offline_sides import OVERLAP, SONG, SOURCES, read
 from benchmarks.turns import write_result
+from streamsep.errors import telling
 from streamsep.models.checkpoint import save_checkpoint
 from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
 
@@ -173,7 +174,8 @@ def on_cuda(device: str, minutes: float) -> dict[str, Any]:
         return {"song": served(CUDA, "song", random_model(Path(name)), device, 60 * minutes)}
 
 
-def main() -> None:
+@telling("offline")
+def main() -> int:
     """Measure, print, and write where asked; results of the other device that the file holds stay."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=6, help="about as long as it takes (default %(default)s)")
@@ -185,9 +187,10 @@ def main() -> None:
         result = {"gpu": before.get("gpu"), **on_cpu(args.minutes)}
     else:
         gpu = {"device": torch.cuda.get_device_name(args.device), **on_cuda(args.device, args.minutes)}
-        result = {key: value for key, value in before.items() if key not in ("machine", "torch")} | {"gpu": gpu}
-    write_result(args.json, result)
+        result = before | {"gpu": gpu}
+    write_result(args.json, result, None if args.device == "cpu" else "gpu")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

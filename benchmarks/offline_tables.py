@@ -21,8 +21,13 @@ def offline(result: dict[str, Any]) -> str:
         f"{result['segment']['rounds']} of segments. Errors are of the stems on disk against demucs' on one "
         f"thread, the largest difference by their peak. {result['machine']}, torch {result['torch']}. "
     )
-    words += "On a GPU: not measured." if gpu is None else f"GPU: {gpu['device']}."
+    words += "On a GPU: not measured." if gpu is None else f"GPU: {gpu['device']}{_beside(gpu)}."
     return table(heads, rows) + "\n\n" + words
+
+
+def _beside(gpu: dict[str, Any]) -> str:
+    """The machine of the GPU; results did not always tell it."""
+    return f" in {gpu['machine']}, torch {gpu['torch']}" if "machine" in gpu else ""
 
 
 def _offline_row(what: str, r: dict[str, Any]) -> list[str]:

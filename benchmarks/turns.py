@@ -31,14 +31,19 @@ def take_turns(steps: Mapping[str, Step], rounds: int, name: str, bout: int = 1,
     return {key: np.array(values) for key, values in times.items()}
 
 
-def write_result(path: Path | None, result: dict[str, Any]) -> None:
-    """Print the result, and write it with the machine where it was measured."""
+def write_result(path: Path | None, result: dict[str, Any], part: str | None = None) -> None:
+    """Print the result, and write it with the machine where it was measured.
+
+    Args:
+        part: the one part of the result that was measured now; the machine is told within it, the rest stays as it is.
+    """
     # These read sound files, which a machine that only steps on a GPU need not.
     from streamsep.bench.case import machine
     from streamsep.files import staged
 
     here = machine()
-    text = json.dumps(here | result | here, indent=2)
+    whole = here | result | here if part is None else result | {part: here | result[part] | here}
+    text = json.dumps(whole, indent=2)
     print(text)
     if path is not None:
         with staged([path], "choose another --json") as (temporary,):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +64,21 @@ def test_the_table_says_what_was_not_measured() -> None:
     gpu = {"device": "H", "song": {"rounds": 1, "rows": [row | {"ratio": 5.0} for row in rows]}}
     assert "| a song on a GPU | ours, fp32 | 1 | 8.00 |" in offline_table(result | {"gpu": gpu})
     assert offline_line(result | {"gpu": gpu}).endswith("on a GPU: 5.0 times as fast.")
+
+
+def test_a_gpu_does_not_move_the_cpu_s_figures_to_its_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    rows = offline.rows(CASES, [[{"seconds": seconds} for seconds in one] for one in TIMES])
+    on_cpu = {"seconds": 22.0, "whole": {"rounds": 3, "rows": rows}, "segment": {"rounds": 3, "rows": rows}}
+    monkeypatch.setattr(offline, "on_cpu", lambda minutes: on_cpu)
+    monkeypatch.setattr(offline, "on_cuda", lambda device, minutes: {"song": {"rounds": 1, "rows": rows}})
+    monkeypatch.setattr(offline.torch.cuda, "get_device_name", lambda device: "H")
+    for device, place in (("cpu", "small"), ("cuda", "large"), ("cpu", "third")):
+        monkeypatch.setattr(
+            "streamsep.bench.case.machine", lambda place=place: {"machine": place, "torch": f"of {place}"}
+        )
+        monkeypatch.setattr(sys, "argv", ["offline", "--device", device, "--json", str(tmp_path / "offline.json")])
+        assert offline.main() == 0
+        words = offline_table(json.loads((tmp_path / "offline.json").read_text())).splitlines()[-1]
+        if device == "cuda":
+            assert words.endswith("small, torch of small. GPU: H in large, torch of large.")
+    assert words.endswith("third, torch of third. GPU: H in large, torch of large.")
