@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from streamsep.bench.figures import percentiles
 from streamsep.bench.steps import Step, stepper
 from streamsep.engine.executor import inference_thread, make_executor
 from streamsep.engine.onnx_executor import OnnxExecutor
+from streamsep.errors import telling
 from streamsep.models.causal_config import BranchConfig, CausalConfig
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.registry import build_preset
@@ -188,7 +190,8 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
 }
 
 
-def main() -> None:
+@telling("aging")
+def main() -> int:
     """Measure, print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join([*PARTS, 'memory'])} (default: all)")
@@ -206,7 +209,8 @@ def main() -> None:
         if "memory" in chosen:
             result["memory"] = memory(args.steps)
     write_result(args.json, result)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -25,7 +25,7 @@ from benchmarks.turns import take_turns, write_result
 from streamsep.bench.figures import Times, percentiles
 from streamsep.bench.steps import Step, stepper
 from streamsep.engine.executor import inference_thread, make_executor
-from streamsep.errors import StreamsepError
+from streamsep.errors import StreamsepError, telling
 from streamsep.models.registry import load_model
 
 OURS = "live-23-small"
@@ -89,14 +89,16 @@ def run(rounds: int) -> dict[str, Any]:
     return {"rows": rows, "bout": BOUT, "ratio": ratio, "ratio_by_bout": float(np.median(theirs / mine))}
 
 
-def main() -> None:
+@telling("peers")
+def main() -> int:
     """Measure, print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=40, help="bouts of each (default %(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     args = parser.parse_args()
     write_result(args.json, run(args.rounds))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

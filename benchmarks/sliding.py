@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -32,7 +33,7 @@ from streamsep.cli.tune import Wish, measure
 from streamsep.config import to_dict
 from streamsep.engine.executor import EagerExecutor, inference_thread
 from streamsep.engine.session import Session
-from streamsep.errors import StreamsepError
+from streamsep.errors import StreamsepError, telling
 from streamsep.evaluation.seams import find_seam
 from streamsep.evaluation.splices import Answer, offline_answers, sliding_answers, splice, splice_figure
 from streamsep.files import read_audio, resample
@@ -167,7 +168,8 @@ def figures(answers: Iterable[Answer], mix: Tensor, period: int, offset: int) ->
     return {"splices": splice_figure(total, added, period), "stems": stems}
 
 
-def main() -> None:
+@telling("sliding")
+def main() -> int:
     """Measure, print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("realtime", "seams"))
@@ -186,7 +188,8 @@ def main() -> None:
     if args.json:
         machine = {"machine": this_place().machine, "torch": torch.__version__}
         args.json.write_text(json.dumps(machine | result, indent=2) + "\n", encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -28,7 +28,8 @@ def measure(stem: Samples, mix: Samples, rate: int) -> dict[str, float]:
     size = 1 << stem.shape[1].bit_length()  # a length with large prime factors takes ten times as long
     power = np.square(np.abs(np.fft.rfft(stem.mean(0), size)))
     frequencies = np.fft.rfftfreq(size, 1 / rate)
-    whole = stem[:, : stem.shape[1] // _BLOCK * _BLOCK].reshape(2, -1, _BLOCK)
+    block = min(_BLOCK, stem.shape[1])
+    whole = stem[:, : stem.shape[1] // block * block].reshape(2, -1, block)
     blocks = np.sqrt(np.mean(np.square(whole), axis=(0, 2)))
     middle, side = stem[0] + stem[1], stem[0] - stem[1]
     return {
@@ -79,7 +80,9 @@ def main() -> int:
     parser.add_argument("sets", nargs="+", metavar="NAME=FOLDER", help="sets of songs")
     parser.add_argument("--json", type=Path, required=True, help="where the result goes")
     args = parser.parse_args()
-    sets = dict(item.split("=", 1) for item in args.sets if "=" in item)
+    if unnamed := [item for item in args.sets if "=" not in item]:
+        parser.error(f"{unnamed[0]!r} is not of the form NAME=FOLDER, such as real=songs")
+    sets = dict(item.split("=", 1) for item in args.sets)
     result = {"sets": {name: measure_set(Path(folder), name) for name, folder in sets.items()}}
     with staged([args.json], "choose another --json") as paths:
         paths[0].write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

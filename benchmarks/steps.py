@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,7 @@ from streamsep.bench.counting import count
 from streamsep.bench.measure import Plan, control_for, measure, row_of
 from streamsep.bench.steps import Timed, in_a_row, joined, stepper
 from streamsep.engine.executor import inference_thread
+from streamsep.errors import telling
 
 MODELS = ("live-6-small", "live-12-small", "live-23-small", "live-23-bag", "live-93-small")
 LARGE = ("live-6", "live-12", "live-23", "live-93")
@@ -64,7 +66,8 @@ def sizes(names: list[str]) -> list[dict[str, Any]]:
     return [about | asdict(count(model)) for about, model in zip(facts, models, strict=True)]
 
 
-def main() -> None:
+@telling("steps")
+def main() -> int:
     """Measure, print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL")
@@ -76,7 +79,8 @@ def main() -> None:
         pin(args.core)
     rows = [row for name in args.models for row in compare(name, args.rounds)]
     write_result(args.json, {"rows": rows, "models": sizes([*args.models, *LARGE])})
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -130,6 +130,10 @@ def test_only_the_quickest_executor_is_drawn(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(sys, "argv", ["draw_steps", "there.png"])
     draw_steps.main()
     assert drawn == [([row()], Path("there.png"))]
+    monkeypatch.setattr(sys, "argv", ["draw_steps", "--help"])
+    with pytest.raises(SystemExit):
+        draw_steps.main()
+    assert len(drawn) == 1
 
 
 def test_a_part_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks import aging, peers
+from benchmarks import aging, draw_steps, offline, peers, sliding, steps
 from benchmarks.turns import take_turns
 from benchmarks.write_tables import growth
 from streamsep.bench.steps import stepper
@@ -85,3 +87,15 @@ def test_the_peer_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.delitem(sys.modules, "hs_tasnet", raising=False)
     with pytest.raises(StreamsepError, match="HS-TasNet is not installed; run the pip command"):
         peers.hs_tasnet()
+
+
+@pytest.mark.parametrize("script", [aging, draw_steps, offline, peers, sliding, steps])
+def test_what_can_be_mended_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], script: Any
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StreamsepError("no room; make some")
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", refuse)
+    assert script.main() == 1
+    assert capsys.readouterr().err == f"{script.__name__.split('.')[1]}: error: no room; make some\n"
