@@ -119,6 +119,12 @@ def test_attention_of_the_causal_model_sees_no_future() -> None:
     torch.testing.assert_close(maps[0].bands.sum(0), torch.ones(40))
 
 
+def test_less_than_a_hop_has_no_attention() -> None:
+    model = tiny()
+    assert attention_maps(model, torch.randn(2, model.hop - 1), [(0, 0)]) == []
+    assert attention_maps(model, torch.randn(2, model.hop), [(0, 0)]) != []
+
+
 def test_attention_of_the_offline_model() -> None:
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"channels": 8, "bottom_channels": 0, "layers": 3, "heads": 2, "nfft": 512, "depth": 2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,12 +38,23 @@ class SongFiles:
     stems: dict[str, Path] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        """What changes when a file does."""
+        """What changes when a file does.
+
+        Raises:
+            StreamsepError: a file that is not there, or a name that the results cannot hold.
+        """
         paths = [*([self.mix] if self.mix else []), *self.stems.values()]
+        for text in (self.name, *map(str, paths)):
+            if not _is_utf8(text):
+                raise StreamsepError(f"the name {text!a} is not UTF-8, as the results are; rename it")
         try:
             return {str(path.resolve()): [path.stat().st_size, path.stat().st_mtime_ns] for path in paths}
         except OSError as error:
             raise StreamsepError(f"cannot read {error.filename} ({error.strerror}); check the path") from None
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def find_stem(folder: Path, name: str, but: Path | None = None) -> Path | None:
@@ -70,7 +82,8 @@ def song_in_folder(folder: Path, sources: Sequence[str]) -> SongFiles | None:
     """A song by the folder of its stems, with the mixture if that is there; None where no stem is."""
     found = {name: path for name in sources if (path := find_stem(folder, name)) is not None}
     mixes = [path for name in MIX_NAMES if (path := find_stem(folder, name)) is not None]
-    return SongFiles(folder.name, mixes[0] if mixes else None, found) if found else None
+    named = folder if folder.name.strip(".") else folder.resolve()
+    return SongFiles(named.name, mixes[0] if mixes else None, found) if found else None
 
 
 def songs_in(data: Path, sources: Sequence[str], subset: str | None = None) -> list[SongFiles]:
@@ -105,11 +118,12 @@ def read_pieces(path: Path, rate: int) -> Iterator[Waves]:
     """A file as pieces `[n, 2]` at `rate`, in bounded memory where libsndfile reads it; not-finite samples are silence.
 
     Raises:
-        StreamsepError: as `read_audio`.
+        StreamsepError: as `read_audio`; or the file is damaged further on.
     """
     check_readable(path)
+    name = os.fsencode(path)  # it need not be UTF-8
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(name) as file:
             direct = file.channels <= 2 and file.frames > 0
     except soundfile.LibsndfileError:
         direct = False
@@ -117,13 +131,22 @@ def read_pieces(path: Path, rate: int) -> Iterator[Waves]:
         samples, own = read_audio(path)
         yield np.ascontiguousarray(resample(to_stereo(_finite(samples)), own, rate).T)
         return
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(name) as file:
         change = soxr.ResampleStream(file.samplerate, rate, 2, dtype="float32") if file.samplerate != rate else None
-        while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+        for block in _blocks(file, path):
             stereo = np.ascontiguousarray(to_stereo(_finite(block.T)).T)
             yield stereo if change is None else change.resample_chunk(stereo)
         if change is not None:
             yield change.resample_chunk(np.zeros((0, 2), np.float32), last=True)
+
+
+def _blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Waves]:
+    try:
+        while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+            yield block
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.removeprefix("Error : ").rstrip(".")
+        raise StreamsepError(f"{path} is damaged ({reason}); replace it by a whole copy") from None
 
 
 def _finite(samples: Waves) -> Waves:

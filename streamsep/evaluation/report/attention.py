@@ -88,7 +88,12 @@ def _chosen(captured: Sequence[_Heard], layer: int, head: int) -> Iterator[Map]:
 
 
 def _causal(model: Any, mix: Tensor) -> Iterator[_Heard]:
-    """The causal transformer, run again on the bottleneck it was given, with ears on its cross-attention."""
+    """The causal transformer, run again on the bottleneck it was given, with ears on its cross-attention.
+
+    Nothing where there is less than a hop of sound.
+    """
+    if mix.shape[-1] < model.hop:
+        return iter(())
     given: list[Any] = []
     hook = model.transformer.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     try:
