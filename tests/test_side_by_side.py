@@ -1,4 +1,4 @@
-"""Models trained alike, the curve of latency against quality, and clips to hear: what the tools do with their input."""
+"""Models trained alike, and the curve of latency against quality: what the tools do with their input."""
 
 from __future__ import annotations
 
@@ -8,20 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
-import torch
 
 from benchmarks.latency_picture import draw
 from streamsep.config import load_yaml
 from streamsep.errors import StreamsepError
-from streamsep.files import Codec, write_audio
 from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
 from streamsep.training.config import TrainConfig
 from tests.models import tiny
-from tests.toys import ToySeparator
-from tools import latency_quality, listening_clips, lookahead_quality, train_side_by_side
+from tools import latency_quality, lookahead_quality, train_side_by_side
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "side-by-side.yaml"
 
@@ -145,27 +140,3 @@ def test_look_aheads_go_on_from_the_same_weights(tmp_path: Path, monkeypatch: py
     late = [load_checkpoint(found[f"random {hops} hops"]).latency for hops in (0, 2)]
     assert late == [tiny().latency, tiny(2).latency]
     assert read_record(found["random 2 hops"])["training"] == {"steps": 7}
-
-
-def test_clips(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A separator of gains, late by 100 samples: the clips are where most is going on, aligned, and told as is."""
-    model = ToySeparator(hop=64, latency=100)
-    monkeypatch.setattr(listening_clips, "load_model", lambda name: model)
-    stems = {name: 0.01 * rng.standard_normal((2, 3 * 44100)).astype(np.float32) for name in ("drums", "bass")}
-    for name, stem in stems.items():
-        stem[:, 88200:] *= 10
-        write_audio(tmp_path / "song" / f"{name}.wav", stem, 44100, Codec(bits=32))
-    page = tmp_path / "docs" / "heard.md"
-    assert listening_clips.main([str(tmp_path / "song"), "--seconds", "1", "--page", str(page)]) == 0
-    files = sorted(path.name for path in (page.with_suffix("") / "song").iterdir())
-    assert files == ["bass-true.ogg", "bass.ogg", "drums-true.ogg", "drums.ogg", "mix.ogg", "spectrograms.webp"]
-    mix, drums = (
-        torch.from_numpy(np.stack([stems[n] for n in names]).sum(0)[:, 88200:]) for names in (stems, ["drums"])
-    )
-    from streamsep.evaluation.metrics import sdr
-
-    text = page.read_text(encoding="utf-8")
-    assert "From 2.0 s on" in text and f"| {sdr(drums, 0.5 * mix):.2f} |" in text
-    heard, rate = soundfile.read(page.with_suffix("") / "song" / "bass-true.ogg")
-    assert rate == 44100 and len(heard) == 44100
-    assert listening_clips.main([str(tmp_path), "--page", str(page)]) == 1

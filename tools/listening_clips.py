@@ -17,12 +17,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import torch
 
 from benchmarks.markdown import table
 from benchmarks.quality_tables import number
+from streamsep.cli.options import positive_float
 from streamsep.errors import StreamsepError, missing, telling
 from streamsep.evaluation.material import Material, Wanted, Waves, prepare
 from streamsep.evaluation.metrics import StemTotals
@@ -69,7 +71,11 @@ class Excerpt:
 
 
 def separate(model: Separator, song: SongFiles, seconds: float) -> Excerpt:
-    """The busiest `seconds` of a song through a stream that has heard as much before them."""
+    """The busiest `seconds` of a song through a stream that has heard as much before them.
+
+    Raises:
+        StreamsepError: no stem sounds there.
+    """
     with tempfile.TemporaryDirectory() as folder:
         wanted = Wanted(model.sources, model.sample_rate, excerpt=seconds)
         material = prepare(song, wanted, Path(folder))
@@ -84,6 +90,8 @@ def _separate(model: Separator, name: str, material: Material) -> Excerpt:
     truth, place = material.truth(), slice(start, start + length)
     assert truth is not None
     kept = [index for index in range(len(model.sources)) if np.abs(truth[place, index]).max(initial=0) > 1e-3]
+    if not kept:
+        raise StreamsepError(f"no stem of {name} sounds where most is going on; leave the song out")
     names = tuple(model.sources[index] for index in kept)
     true, mix = np.array(truth[place][:, kept]), np.array(material.mix()[place])
     return Excerpt(name, start / material.rate, material.rate, names, mix, true, stems[:, kept])
@@ -128,15 +136,15 @@ def write(excerpt: Excerpt, folder: Path) -> None:
     draw(excerpt, folder / "spectrograms.webp")
 
 
-def page(excerpts: Sequence[Excerpt], model: str, folder: str) -> str:
+def page(excerpts: Sequence[Excerpt], model: str, folder: str, seconds: float) -> str:
     """The page, as Markdown."""
     parts = [f"""\
 # Before and after
 
-Ten seconds of songs that `{model}` never saw, as a stream. Written with its files by `python -m tools.listening_clips`;
-[quality.md](quality.md) has the figures of whole songs."""]  # fmt: skip
+{seconds:g} seconds of songs that `{model}` never saw, as a stream. Written with its files by
+`python -m tools.listening_clips`; [quality.md](quality.md) has the figures of whole songs."""]  # fmt: skip
     for excerpt in excerpts:
-        at = f"{folder}/{excerpt.song}"
+        at = quote(f"{folder}/{excerpt.song}")
         rows = [
             [name, f"[separated]({at}/{name}.ogg)", f"[true]({at}/{name}-true.ogg)",
              *(number(value if math.isfinite(value) else None) for value in (total.sdr, total.baseline))]
@@ -159,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("songs", type=Path, nargs="+", metavar="SONG", help="folders of stems")
     parser.add_argument("--model", default=MODEL, help="name or checkpoint (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each song (default %(default)s)")
+    parser.add_argument("--seconds", type=positive_float, default=10.0, help="of each song (default %(default)s)")
     parser.add_argument("--page", type=Path, default=PAGE, help="its files go into a folder of the same name")
     args = parser.parse_args(argv)
     excerpts = run(args)
@@ -172,21 +180,37 @@ def run(args: Any) -> list[Excerpt]:
     """Separate, write, and tell what there is.
 
     Raises:
-        StreamsepError: a folder without stems, or a model that does not stream.
+        StreamsepError: a page without an ending, a model that does not stream, or as `find` and `separate`.
     """
+    if not args.page.suffix:
+        raise StreamsepError(f"the page needs an ending, for its files' folder has none: --page {args.page}.md")
     model = load_model(args.model)
     if not isinstance(model, Separator):
         raise StreamsepError(f"{args.model} is not a streaming model; choose one of the live presets")
-    excerpts = []
-    for place in args.songs:
-        song = song_in_folder(place, model.sources)
+    songs, excerpts = find(args.songs, model.sources), []
+    with staged([args.page], "choose another --page") as (temporary,):
+        for song in songs:
+            excerpts.append(separate(model, song, args.seconds))
+            write(excerpts[-1], args.page.with_suffix("") / song.name)
+        temporary.write_text(page(excerpts, args.model, args.page.stem, args.seconds), encoding="utf-8")
+    return excerpts
+
+
+def find(places: Sequence[Path], sources: Sequence[str]) -> list[SongFiles]:
+    """The songs in some folders.
+
+    Raises:
+        StreamsepError: a folder without stems, or two of a name.
+    """
+    songs: dict[str, SongFiles] = {}
+    for place in places:
+        song = song_in_folder(place, sources)
         if song is None:
             raise StreamsepError(f"there is no stem in the folder {place}; name folders of stems")
-        excerpts.append(separate(model, song, args.seconds))
-        write(excerpts[-1], args.page.with_suffix("") / song.name)
-    with staged([args.page], "choose another --page") as (temporary,):
-        temporary.write_text(page(excerpts, args.model, args.page.stem), encoding="utf-8")
-    return excerpts
+        if song.name in songs:
+            raise StreamsepError(f"two songs are called {song.name}, and so would their files be; rename a folder")
+        songs[song.name] = song
+    return list(songs.values())
 
 
 if __name__ == "__main__":
