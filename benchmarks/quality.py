@@ -16,18 +16,19 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.kept_figures import AND, of_weights, with_kept
+from streamsep.cli.options import positive_float, positive_int
 from streamsep.errors import StreamsepError, telling
 from streamsep.evaluation.comparison import Plan, compare, slug
 from streamsep.evaluation.leakage import VOICE, faint_voice, instrumental
 from streamsep.evaluation.material import Wanted
 from streamsep.evaluation.quality import GAIN, MASK, group_quality, leakage_into_voice, song_quality
 from streamsep.evaluation.songs import STEMS, SongFiles, song_in_folder, songs_in
-from streamsep.evaluation.systems import Look, load, look_at, parse_systems
+from streamsep.evaluation.systems import Look, fingerprint, load, look_at, parse_systems
 from streamsep.files import plain, staged
 from streamsep.models.lookahead import longest_lookahead
 from streamsep.models.registry import load_model, weights_folder
@@ -60,8 +61,8 @@ class Measuring:
         if not songs:
             return []
         wanted = Wanted(STEMS, 44100, self.seconds)
-        plan = Plan(self.out / name, looks, songs, wanted, listen=0, jobs=self.jobs, progress=True, brief=brief)
-        outcome = compare(plan)
+        plan = Plan(self.out / name, looks, songs, wanted, listen=0, jobs=self.jobs, progress=True)
+        outcome = compare(replace(plan, brief=brief, differences=False))
         for failure in outcome.failures:
             print(f"failed: {failure.song}, {failure.system or 'the song'}: {failure.reason}", file=sys.stderr)
         return outcome.songs
@@ -105,17 +106,23 @@ def leakage(looks: Sequence[Look], songs: Sequence[SongFiles], measuring: Measur
 
 
 def derived(songs: Sequence[SongFiles], make: Callable[[SongFiles, Path], SongFiles], out: Path) -> list[SongFiles]:
-    """Songs made from others, once: what is there is taken over."""
-    folders = [out / make.__name__ / slug(song.name) for song in songs]
-    return [song_in_folder(folder, STEMS) or make(song, folder) for song, folder in zip(songs, folders, strict=True)]
+    """Songs made from others, once: what was made of the same files is taken over. A song that cannot be is told of."""
+    made = []
+    for song in songs:
+        folder = out / make.__name__ / f"{slug(song.name)}-{fingerprint(song.facts())}"
+        try:
+            made.append(replace(song_in_folder(folder, STEMS) or make(song, folder), name=song.name))
+        except StreamsepError as error:
+            print(f"left out of the leakage: {song.name}: {error}", file=sys.stderr)
+    return made
 
 
 def add_song_flags(parser: argparse.ArgumentParser) -> None:
     """Flags that say which songs are measured."""
     parser.add_argument("--real", type=Path, nargs="*", default=[], metavar="SONG", help="folders of stems")
     parser.add_argument("--rendered", type=Path, metavar="DIR", help="folder of folders of stems")
-    parser.add_argument("--seconds", type=float, help="only the first seconds of each song")
-    parser.add_argument("-j", "--jobs", type=int, default=1, help="processes (default %(default)s)")
+    parser.add_argument("--seconds", type=positive_float, help="only the first seconds of each song")
+    parser.add_argument("-j", "--jobs", type=positive_int, default=1, help="processes (default %(default)s)")
     parser.add_argument(
         "--only", nargs="+", metavar="WEIGHTS", help="measure these again; what --json has of others that ship stays"
     )

@@ -91,12 +91,12 @@ class Splitter:
 
 
 class Song:
-    """Three sounding stems of a length that is no multiple of anything."""
+    """Three sounding stems and the dither of 16 bits, of a length that is no multiple of anything."""
 
     length = 10007
 
     def __init__(self) -> None:
-        self.stems = torch.randn(4, 2, self.length) * torch.tensor([1.0, 0.5, 0.5, 0.0])[:, None, None]
+        self.stems = torch.randn(4, 2, self.length) * torch.tensor([1.0, 0.5, 0.5, 3e-5])[:, None, None]
 
     def __call__(self, start: int, frames: int) -> Tensor:
         piece = self.stems[..., start : start + frames]
@@ -123,6 +123,8 @@ def test_means_tables_and_files(tmp_path: Path) -> None:
     row = {"sdr": 1.0, "si_sdr": 0.0, "median_sdr": math.nan, "baseline_sdr": 0.5, "improvement": 0.5}
     songs = {"a": {"drums": row, "vocals": row}, "b": {"drums": {**row, "sdr": 3.0}}}
     means = mean_scores(songs)
+    known = mean_scores(songs | {"c": {"drums": row | {"median_sdr": 7.0}}})
+    assert known["drums"]["median_sdr"] == 7.0  # of the songs that have one
     assert means["drums"]["sdr"] == 2.0 and means["vocals"]["sdr"] == 1.0
     assert format_table(means).splitlines()[1].split() == ["drums", "2.00", "0.00", "nan", "0.50", "0.50"]
     (tmp_path / "r.json").write_text(results_text({"model": "x", "mean": means}))

@@ -10,7 +10,9 @@ import numpy as np
 import pyloudnorm
 import pytest
 
+from benchmarks.quality import derived
 from streamsep.errors import StreamsepError
+from streamsep.evaluation import leakage
 from streamsep.evaluation.leakage import faint_voice, instrumental, loud_second
 from streamsep.evaluation.quality import group_quality, leakage_into_voice, share, song_quality
 from streamsep.evaluation.songs import SongFiles
@@ -61,8 +63,33 @@ def test_a_song_without_voice_or_band_is_refused(song: SongFiles, tmp_path: Path
     band = SongFiles("band", None, {name: path for name, path in song.stems.items() if name != "vocals"})
     with pytest.raises(StreamsepError, match="band has no vocals"):
         faint_voice(band, tmp_path / "made")
-    with pytest.raises(StreamsepError, match="both a band and a voice"):
+    with pytest.raises(StreamsepError, match="its band or its voice does not sound"):
         instrumental(SongFiles("alone", None, {"vocals": song.stems["vocals"]}), tmp_path / "made")
+
+
+def test_made_songs_are_whole_and_follow_their_song(
+    song: SongFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write, count = leakage.write_audio, iter(range(10))
+
+    def die(*arguments: Any) -> None:
+        if next(count) == 1:
+            raise KeyboardInterrupt
+        write(*arguments)
+
+    monkeypatch.setattr(leakage, "write_audio", die)
+    with pytest.raises(KeyboardInterrupt):
+        derived([song], faint_voice, tmp_path / "out")
+    monkeypatch.setattr(leakage, "write_audio", write)
+    (made,) = derived([song], faint_voice, tmp_path / "out")
+    assert set(made.stems) == {"drums", "bass", "vocals"} and made.name == song.name
+    dates = [path.stat().st_mtime_ns for path in made.stems.values()]
+    (again,) = derived([song], faint_voice, tmp_path / "out")
+    assert again == made and [path.stat().st_mtime_ns for path in again.stems.values()] == dates
+    silence = np.zeros((2, RATE), np.float32)
+    write_audio(song.stems["vocals"], silence, RATE, Codec(bits=32))
+    assert derived([song], faint_voice, tmp_path / "out") == []
+    assert "left out of the leakage: song: its band or its voice does not sound" in capsys.readouterr().err
 
 
 def test_loud_second_is_passed_by_one_in_twenty() -> None:
@@ -80,6 +107,8 @@ def test_leakage_pools_seconds_and_averages_songs() -> None:
     found = leakage_into_voice([voice([-60.0] * 99), voice([-20.0])], [voice([], 4.0, 1.0), voice([], 2.0, -1.5)])
     assert found == {"a": {"level": -60.0, "gained": pytest.approx(3.25)}}
     assert math.isnan(leakage_into_voice([voice([-60.0])], [])["a"]["gained"])
+    begun_later = voice([], math.nan, math.nan)
+    assert leakage_into_voice([], [voice([], 4.0, 1.0), begun_later])["a"]["gained"] == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -215,6 +216,16 @@ def test_a_silent_stem_has_leakage_alone(sounds: Sounds, monkeypatch: pytest.Mon
     assert not silent["sounds"] and silent["leakage"] == pytest.approx(20 * math.log10(0.2), abs=1e-3)
     assert all(math.isnan(silent[name]) for name in ("sdr", "sir", "sar", "isr", "usdr", "si_sdr"))
     assert facts["bass"]["sounds"] and facts["bass"]["sdr"] > 10
+
+
+def test_dither_has_no_quality(sounds: Sounds) -> None:
+    """A stem of nothing but the dither of 16 bits is a silent one: its SDR of -80 dB would drown all others."""
+    assert sounds.truth is not None
+    truth = np.array(sounds.truth)
+    truth[:, 0] = 3e-5 * np.sign(truth[:, 0])
+    facts = measure_briefly(replace(sounds, truth=truth))[sounds.names[0]]
+    assert not facts["sounds"]
+    assert all(math.isnan(facts[name]) for name in ("usdr", "si_sdr", "baseline_sdr"))
 
 
 def test_without_truth_there_is_still_something_to_say(sounds: Sounds) -> None:

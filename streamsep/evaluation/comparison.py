@@ -33,10 +33,10 @@ from streamsep.evaluation.jobs import (
 )
 from streamsep.evaluation.material import Wanted
 from streamsep.evaluation.songs import SongFiles, find_stem
-from streamsep.evaluation.systems import Look, fingerprint
+from streamsep.evaluation.systems import MODEL_WAYS, Look, fingerprint
 
 Facts = dict[str, Any]
-FORMAT = 2  # of the results: another number, and all is measured anew
+FORMAT = 3  # of the results: another number, and all is measured anew
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Plan:
         jobs: processes at a time.
         progress: bars on stderr.
         brief: measure only what adds up by second, which is a third of the work.
+        differences: tell how the stems of models differ, for which all of them must be there at the end of a song.
     """
 
     out: Path
@@ -60,6 +61,7 @@ class Plan:
     jobs: int = 1
     progress: bool = False
     brief: bool = False
+    differences: bool = True
 
 
 @dataclass(frozen=True)
@@ -132,38 +134,44 @@ def _distinct(songs: Sequence[SongFiles]) -> list[SongFiles]:
 
 
 def _song_job(plan: Plan, song: SongFiles, heard: bool) -> SongJob:
-    wanted = asdict(plan.wanted)
-    song_key = fingerprint([FORMAT, song.facts(), wanted])
-    folder, work = plan.out / "songs" / slug(song.name), plan.out / "work" / song_key
+    song_key = fingerprint([FORMAT, song.facts(), asdict(plan.wanted)])
+    folder, work = plan.out / "songs" / slug(song.name), plan.out / "work" / fingerprint([song.name, song_key])
+    listening = plan.listening if heard else None
     jobs = []
-    for look in plan.looks:
-        key = fingerprint(
-            [song_key, look.system.settings(), _folder_facts(look, song), heard, asdict(plan.listening), plan.brief]
-        )
+    for look in (_of_song(look, song, alone=len(plan.songs) == 1) for look in plan.looks):
+        facts = [look.system.settings(), look.hop, look.latency, _folder_facts(look, plan.wanted.sources)]
+        key = fingerprint([song_key, *facts, listening and asdict(listening), plan.brief])
         jobs.append(
             SystemJob(
-                look, song, plan.wanted, key, work, folder / f"{slug(look.system.name)}.json",
-                plan.listening if heard else None, plan.progress and plan.jobs == 1, plan.brief,
+                look, song, plan.wanted, key, work, folder / f"{slug(look.system.name)}.json", listening,
+                plan.progress and plan.jobs == 1, plan.brief,
+                plan.differences and look.system.way in (*MODEL_WAYS, "stems"),
             )
         )  # fmt: skip
-    key = fingerprint([song_key, [[job.look.system.name, job.key] for job in jobs]])
+    key = fingerprint([song_key, [[job.look.system.name, job.key, job.compared] for job in jobs]])
     return SongJob(song, jobs, key, folder / "song.json")
 
 
-def _folder_facts(look: Look, song: SongFiles) -> Any:
+def _of_song(look: Look, song: SongFiles, alone: bool) -> Look:
+    """With the folder of this song's stems, where they were made elsewhere; those of a single song need none."""
+    folder = Path(look.system.what)
+    if look.system.way != "stems" or (alone and not (folder / song.name).is_dir()):
+        return look
+    return replace(look, system=replace(look.system, what=str(folder / song.name)))
+
+
+def _folder_facts(look: Look, sources: Sequence[str]) -> Any:
     """Size and date of somebody else's stems."""
     if look.system.way != "stems":
         return None
-    folder = Path(look.system.what)
-    folder = folder / song.name if (folder / song.name).is_dir() else folder
-    files = [path for name in (*look.sources, *song.stems) if (path := find_stem(folder, name)) is not None]
+    files = [path for name in sources if (path := find_stem(Path(look.system.what), name)) is not None]
     return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
 
 
 def slug(name: str) -> str:
-    """A name fit for a file, and different for different names."""
+    """A name fit for a file, different for different names, and never that of a song's own result."""
     plain = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")[:60]
-    return plain if plain and plain == name.replace(" ", "-") else f"{plain or 'x'}-{fingerprint(name)[:6]}"
+    return plain if plain == name and name not in ("", "song") else f"{plain or 'x'}-{fingerprint(name)[:6]}"
 
 
 def _song_step(job: SongJob, inner: int, tick: Callable[..., None]) -> Callable[[], None]:
@@ -187,8 +195,7 @@ def _song_step(job: SongJob, inner: int, tick: Callable[..., None]) -> Callable[
 def _system_step(job: SystemJob, tick: Callable[..., None]) -> Callable[[], None]:
     def step() -> None:
         name, reason = job.look.system.name, ""
-        # Without its stems a result cannot be compared with the others' any more.
-        if not job.done() or not job.estimate.is_file():
+        if not job.done() or (job.compared and not job.estimate.is_file()):
             reason = _attempt(run_system, job, name=f"{name} on {job.song.name}")
         tick(Failure(job.song.name, name, reason) if reason else None)
 

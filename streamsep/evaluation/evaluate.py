@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from streamsep.evaluation.measures.sums import SILENT
 from streamsep.evaluation.metrics import StemTotals
 from streamsep.files import plain
 from streamsep.models.separator import Separator
@@ -36,7 +38,7 @@ def evaluate_song(
     device: torch.device | str = "cpu",
     progress: Callable[[int], Any] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Measures of every stem that sounds in the song, or in its first `seconds`.
+    """Measures of every stem that sounds in the song, or in its first `seconds`: louder than -80 dB of full scale.
 
     Args:
         names: the stems that `stems` gives, in the model's order.
@@ -58,7 +60,7 @@ def evaluate_song(
             total.update(truth[index], estimate[index], truth.sum(0))
         if progress is not None:
             progress(estimate.shape[-1])
-    return {name: _measures(total) for name, total in totals.items() if total.reference > 0}
+    return {name: _measures(total) for name, total in totals.items() if total.reference > SILENT * length}
 
 
 def _measures(total: StemTotals) -> dict[str, float]:
@@ -77,8 +79,14 @@ def mean_scores(songs: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[
     means = {}
     for stem in stems:
         rows = [scores[stem] for scores in songs.values() if stem in scores]
-        means[stem] = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+        means[stem] = {name: mean(row[name] for row in rows) for name in rows[0]}
     return means
+
+
+def mean(values: Iterable[float]) -> float:
+    """Of the values that there are; nan of none."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def format_table(scores: Mapping[str, Mapping[str, float]]) -> str:

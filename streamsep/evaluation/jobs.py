@@ -43,6 +43,7 @@ class SystemJob:
         result: the file to be; excerpts go into the folder of the same name without its ending.
         listening: None for figures alone.
         brief: measure only what adds up by second (needs true stems).
+        compared: whether its stems are held against other systems' at the end of the song.
     """
 
     look: Look
@@ -54,6 +55,7 @@ class SystemJob:
     listening: Listening | None = None
     progress: bool = False
     brief: bool = False
+    compared: bool = True
 
     @property
     def estimate(self) -> Path:
@@ -70,7 +72,7 @@ class SystemJob:
 
     def task(self, material: Material) -> Task:
         """The separation itself."""
-        return Task(self.look.system, material, self.estimate, self.song.name, self.progress)
+        return Task(self.look.system, material, self.estimate, self.progress)
 
 
 def prepare_song(song: SongFiles, wanted: Wanted, work: Path) -> Material:
@@ -168,7 +170,7 @@ def finish_song(job: SongJob) -> None:
     """
     material = job.systems[0].material()
     done = [system for system in job.systems if system.done() and system.estimate.is_file()]
-    _check_weights(done)
+    _check_weights([system for system in job.systems if system.done()])
     start, length = material.excerpt
     facts = {
         "key": job.key,
@@ -198,7 +200,7 @@ def _check_weights(jobs: Sequence[SystemJob]) -> None:
 
 def _pairs(jobs: Sequence[SystemJob]) -> list[tuple[SystemJob, SystemJob]]:
     """The first model against each other one, and every other stream against the first offline model."""
-    models = [job for job in jobs if job.look.system.way in (*MODEL_WAYS, "stems")]
+    models = [job for job in jobs if job.compared]
     pairs = [(models[0], other) for other in models[1:]]
     offline = next((job for job in models if job.look.system.way == "offline"), None)
     streams = [job for job in models[1:] if job.look.system.way in ("stream", "sliding")]

@@ -7,6 +7,7 @@ the vocals in the first, their SDR against the best constant gain in the second.
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -73,12 +74,15 @@ def _loudness(stems: Collection[Samples]) -> float:
 
 def _gain(loudness: float, wanted: float) -> np.float32:
     if not math.isfinite(loudness):
-        raise StreamsepError("a song for leakage needs both a band and a voice that sound for half a second or more")
+        raise StreamsepError("its band or its voice does not sound for half a second")
     return np.float32(10 ** ((wanted - loudness) / 20))
 
 
 def _write(name: str, stems: dict[str, Samples], gain: np.float32, folder: Path) -> SongFiles:
-    paths = {stem: folder / f"{stem}.wav" for stem in stems}
+    """The folder is there whole or not at all."""
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
     for stem, samples in stems.items():
-        write_audio(paths[stem], (gain * samples).T, _RATE, Codec(bits=32))
-    return SongFiles(name, None, paths)
+        write_audio(part / f"{stem}.wav", (gain * samples).T, _RATE, Codec(bits=32))
+    part.replace(folder)
+    return SongFiles(name, None, {stem: folder / f"{stem}.wav" for stem in stems})

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from streamsep.evaluation.evaluate import mean
 from streamsep.evaluation.leakage import VOICE, loud_second
 from streamsep.evaluation.summary import scores
 
@@ -71,5 +72,4 @@ def _gained(songs: Sequence[Facts], system: str) -> float:
     voices: list[Mapping[str, float]] = [
         song["results"][system]["stems"][VOICE] for song in songs if system in song["results"]
     ]
-    gains = [voice["usdr"] - voice["baseline_sdr"] for voice in voices]
-    return sum(gains) / len(gains) if gains else math.nan
+    return mean(voice["usdr"] - voice["baseline_sdr"] for voice in voices)

@@ -6,7 +6,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +58,13 @@ class Task:
     """One system on one song.
 
     Attributes:
-        out: raw float32 `[frames, S, 2]`, written.
-        song: its name, for the folders of stems made elsewhere.
+        out: raw float32 `[frames, S, 2]`, written whole or not at all.
         progress: show a bar on stderr.
     """
 
     system: System
     material: Material
     out: Path
-    song: str = ""
     progress: bool = False
 
     @property
@@ -95,6 +93,16 @@ def separate(task: Task) -> Ran:
     Raises:
         StreamsepError: the model cannot be loaded, the device has too little memory, or stems are missing.
     """
+    part = task.out.with_suffix(".part")
+    try:
+        ran = _separate(replace(task, out=part))
+        part.replace(task.out)
+    finally:
+        part.unlink(missing_ok=True)
+    return ran
+
+
+def _separate(task: Task) -> Ran:
     torch.set_num_threads(1)
     start = peak_memory()
     system = task.system
@@ -146,7 +154,6 @@ def _without_model(task: Task) -> None:
 def _collect(task: Task) -> None:
     """Somebody else's stems, brought to the rate and length of the song."""
     folder = Path(task.system.what)
-    folder = folder / task.song if (folder / task.song).is_dir() else folder
     files = [find_stem(folder, name) for name in task.material.sources]
     if absent := [name for name, file in zip(task.material.sources, files, strict=True) if file is None]:
         raise StreamsepError(

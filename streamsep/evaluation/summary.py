@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from streamsep.evaluation.comparison import Outcome, Plan
+from streamsep.evaluation.evaluate import mean
 from streamsep.evaluation.systems import Look
 
 Facts = dict[str, Any]
@@ -94,20 +95,13 @@ def scores(results: Sequence[Facts], sources: Sequence[str]) -> dict[str, dict[s
             del table[stem]
     stems = list(table.values())
     if stems:
-        table["mean"] = {name: _mean(row[name] for row in stems) for name in MEASURES}
+        table["mean"] = {name: mean(row[name] for row in stems) for name in MEASURES}
     return table
 
 
 def _over(name: str, values: Sequence[float]) -> float:
     known = [value for value in values if not math.isnan(value)]
-    if not known:
-        return math.nan
-    return float(np.median(known)) if name in MEDIANS else sum(known) / len(known)
-
-
-def _mean(values: Iterable[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
+    return float(np.median(known)) if known and name in MEDIANS else mean(known)
 
 
 def csv_text(facts: Mapping[str, Any]) -> str:

@@ -64,10 +64,18 @@ class System:
         if self.way in MODEL_WAYS:
             from streamsep.models.registry import find_weights
 
-            path = find_weights(self.what) or Path(self.what)
-            files = sorted(path.rglob("*")) if path.is_dir() else [path]
+            files = _model_files(find_weights(self.what) or Path(self.what))
             facts["files"] = [[file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
         return facts
+
+
+def _model_files(path: Path) -> list[Path]:
+    """All that a model is read from, and of a bag all that lies beside it, where its members are."""
+    if path.is_dir():
+        return sorted(path.rglob("*"))
+    if path.suffix in (".yaml", ".yml"):
+        return [path, *(file for file in sorted(path.parent.iterdir()) if file.suffix in (".th", ".safetensors"))]
+    return [path, path.with_suffix(".safetensors"), path.with_suffix(".json")]
 
 
 def parse_systems(texts: Iterable[str], chunk: int = 1, device: str = "cpu") -> list[System]:

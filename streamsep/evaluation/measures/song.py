@@ -23,6 +23,7 @@ from streamsep.evaluation.measures.sums import (
     stereo_error,
     totals_of,
 )
+from streamsep.evaluation.metrics import StemTotals
 from streamsep.evaluation.seams import Seam, SeamTotals
 
 Array = NDArray[np.float64]
@@ -87,9 +88,11 @@ def measure_briefly(sounds: Sounds) -> dict[str, Facts]:
 
 
 def _of_seconds(table: Array, frames: int) -> Facts:
-    total = totals_of(table.sum(0))
+    whole = totals_of(table.sum(0))
+    sounds = bool(whole.reference > SILENT * frames)
+    total = whole if sounds else StemTotals()  # what is next to nothing has no quality
     return {
-        "sounds": bool(total.reference > SILENT * frames),
+        "sounds": sounds,
         "usdr": total.sdr,
         "si_sdr": total.si_sdr,
         "baseline_sdr": total.baseline,
