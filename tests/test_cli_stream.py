@@ -130,6 +130,23 @@ def test_gains_turn_stems_and_write_the_remix(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_audio(folder / "remix.wav")[0], found.sum(axis=0), atol=1e-7)
 
 
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("flags", [[], ["--int24"], ["--format", "flac"], ["--float32"]])
+def test_what_is_too_loud_for_a_file_turns_all_of_them_down_alike(
+    tmp_path: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = song(tmp_path / "song.wav", tones(44100, 0.2, 300, 500))
+    assert stream(tmp_path / "song.wav", "-o", tmp_path, "--gain", "drums=20", *flags) == 0
+    wanted = np.array([10 * SHARES[0], *SHARES[1:]], np.float32)[:, None, None] * samples
+    peak = np.abs(wanted.sum(axis=0)).max()
+    share, folder = 1 if flags == ["--float32"] else 1 / (1.01 * peak), tmp_path / "live-23-small" / "song"
+    suffix = "flac" if "flac" in flags else "wav"
+    np.testing.assert_allclose(stems(folder, suffix), share * wanted, atol=1e-4)
+    np.testing.assert_allclose(read_audio(folder / f"remix.{suffix}")[0], share * wanted.sum(axis=0), atol=1e-4)
+    told = capsys.readouterr().err
+    assert ("wav and --float32" in told and f"{peak:.3g} times full scale" in told) == (share < 1)
+
+
 def test_true_stems_give_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str], toy: DelaySplit) -> None:
     samples = song(tmp_path / "song.wav")
     truth = tmp_path / "truth"
@@ -149,6 +166,16 @@ def test_true_stems_give_scores(tmp_path: Path, capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     assert "SI-SDR" in text
     assert len([line for line in text.splitlines() if line.startswith(NAMES)]) == 4
+
+
+def test_scores_are_those_of_the_stems_before_they_are_turned_down(tmp_path: Path, toy: DelaySplit) -> None:
+    samples = song(tmp_path / "song.wav", 12 * tones(44100, 0.2, 300, 500))
+    truth, figures = tmp_path / "truth", tmp_path / "figures.json"
+    for name, share in zip(NAMES, SHARES, strict=True):
+        song(truth / f"{name}.wav", samples * np.float32(share))
+    assert stream(tmp_path / "song.wav", "-o", tmp_path, "--stems", truth, "--json", figures) == 0
+    assert np.abs(stems(tmp_path / "live-23-small" / "song")).max() == pytest.approx(1 / 1.01, abs=1e-4)
+    assert [score["sdr"] for score in json.loads(figures.read_text())["scores"]] == [None] * 4, "infinite"
 
 
 @pytest.mark.usefixtures("toy")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,9 +222,25 @@ def _encode(args: argparse.Namespace, player: FileDevice, stems: dict[str, Sampl
 
     from streamsep.files import encode, from_stereo
 
+    codec = _codec(args)
+    sounds = stems | ({"remix": np.stack(list(stems.values())).sum(axis=0)} if "remix" in paths else {})
+    files = {name: from_stereo(samples, len(player.song)) for name, samples in sounds.items()}
+    share = 1.0 if codec.bits == 32 else _fitting(files)
     for name, path in paths.items():
-        samples = stems[name] if name in stems else np.stack(list(stems.values())).sum(axis=0)
-        encode(path, from_stereo(samples, len(player.song)), player.rate, _codec(args))
+        encode(path, files[name] if share == 1 else files[name] * np.float32(share), player.rate, codec)
+
+
+def _fitting(files: dict[str, Samples]) -> float:
+    """What all files are turned down by, so that they still add up, for none to be cut off; told where it is not 1."""
+    import numpy as np
+
+    peak = max(float(np.abs(samples).max(initial=0)) for samples in files.values())
+    if not peak > 1:
+        return 1.0
+    share = 1 / (1.01 * peak)
+    quieter = f"a file would peak at {peak:.3g} times full scale, so all are {-20 * math.log10(share):.1f} dB quieter"
+    print(f"streamsep: warning: {quieter}; keep the level with wav and --float32", file=sys.stderr)
+    return share
 
 
 def _tell(stream: Stream, player: FileDevice, scores: list[Score], outputs: dict[str, Path]) -> None:
