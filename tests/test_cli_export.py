@@ -119,6 +119,15 @@ def test_an_offline_model_is_refused(tmp_path: Path) -> None:
         onnx_export.export_onnx(Offline(), tmp_path / "x.onnx", "offline")
 
 
+def test_an_offline_model_is_refused_with_a_lookahead_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("streamsep.models.registry.load_model", lambda name: torch.nn.Linear(2, 2))
+    command = ["export", "--onnx", "-n", "offline", "--lookahead", "100ms", "-o", str(tmp_path / "x.onnx")]
+    assert main(command) == 1
+    assert "error: offline is no causal model and has no ONNX graph; choose one of" in capsys.readouterr().err
+
+
 def test_the_shipped_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "--onnx", "-o", str(tmp_path / "live.onnx")]) == 0
     assert "hop 512 at 44100 Hz, algorithmic latency 23.2 ms" in capsys.readouterr().out

@@ -31,10 +31,11 @@ def run(args: argparse.Namespace) -> int:
     from streamsep.engine.onnx_export import export_onnx
     from streamsep.models.lookahead import waiting
     from streamsep.models.registry import default_model, load_model
+    from streamsep.models.separator import Separator
 
     name = args.model or default_model("stream")
     model: Any = load_model(name)
-    if args.lookahead is not None:
+    if args.lookahead is not None and isinstance(model, Separator):  # others are refused below
         model = waiting(model, name, args.lookahead)
     done = export_onnx(model, args.out, output_name(name))
     milliseconds = 1000 * (model.latency + model.hop) / model.sample_rate
