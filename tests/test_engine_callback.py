@@ -48,7 +48,7 @@ class Rig:
 
     def __init__(self, on_overload: OnOverload = "dry", recover: int = 0, outputs: int = 2, room: int = 4000) -> None:
         self.budget: LatencyBudget = SPEND
-        self.link = Link(LinkShape(2, outputs, room, room + self.budget.path + BLOCK))
+        self.link = Link(LinkShape(2, outputs, room, room + self.budget.path + BLOCK, record_frames=room))
         self.link.output.write_silence(self.budget.path)
         self.callback = self.kind(self.link, SPEND, max_block=BLOCK, on_overload=on_overload, recover=recover)
         self.pairs = outputs // 2
@@ -92,6 +92,17 @@ def test_in_time_the_separated_sound_alone_is_heard() -> None:
     played = rig.play(samples)
     np.testing.assert_array_equal(played, 2 * delayed(samples, SPEND.lag, played.shape[1]))
     assert rig.count(Counter.FADES) == rig.count(Counter.DRY_BLOCKS) == 0
+
+
+@pytest.mark.parametrize("first", [None, 0, 1, BLOCK, 3 * BLOCK - 1])
+def test_a_recording_begins_at_its_frame(first: int | None) -> None:
+    rig, samples = Rig(), noise(10 * BLOCK)
+    if first is not None:
+        rig.link.counters[Counter.RECORD_FROM] = first + 1
+    rig.play(samples)
+    recorded = np.zeros((2, rig.link.mix.readable), np.float32)
+    rig.link.mix.read(recorded)
+    np.testing.assert_array_equal(recorded, samples[:, samples.shape[1] if first is None else first :])
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 20])

@@ -290,6 +290,23 @@ def test_a_recording_is_the_mix_and_the_stems_to_the_sample(tmp_path: Path) -> N
             np.testing.assert_array_equal(stem, mix * np.float32(share))
 
 
+def test_a_recording_from_the_start_misses_nothing(tmp_path: Path) -> None:
+    samples = noise(5000)
+    device = FakeDevice(samples, clocking=Clocking(BLOCK))
+    host = ThreadHost(make_executor("eager", DelaySplit(HOP, LATENCY), max_chunk=4))
+    stream = Stream(host, device, StreamConfig(fade=FADE, record_seconds=2.0))
+    stream.start(lambda: stream.record(tmp_path, Codec("wav", 32)))
+    while not stream.wait(0.05):
+        pass
+    mix, *stems = (read_audio(path)[0] for path in stream.stop_recording())
+    stream.close()
+    host.close()
+    assert mix.shape[1] >= 5000
+    np.testing.assert_array_equal(mix[:, :5000], samples)
+    for stem, share in zip(stems, SHARES, strict=True):
+        np.testing.assert_array_equal(stem, mix * np.float32(share))
+
+
 def cycles(host: Host, count: int) -> None:
     """Start and stop that many streams; nothing may be left of them."""
     me = psutil.Process()

@@ -192,7 +192,7 @@ def test_stems_are_recorded_from_the_given_frame_on_before_their_gains(max_chunk
     rig, samples = Rig(max_chunk=max_chunk), noise(64)
     rig.desk.set_gain("bass", 0.0)
     rig.link.stems.write_silence(5)
-    rig.link.counters[Counter.RECORD_FROM], rig.link.counters[Counter.RECORD_STEMS] = 2 * HOP, 5
+    rig.link.counters[Counter.RECORD_FROM], rig.link.counters[Counter.RECORD_STEMS] = 2 * HOP + 1, 5
     rig.deliver(samples)
     rig.worker.pump()
     out = np.zeros((8, rig.link.stems.readable), np.float32)
@@ -210,7 +210,7 @@ def test_without_a_recording_nothing_is_kept_for_one() -> None:
 
 def test_a_recording_that_does_not_keep_up_holds_up_nobody() -> None:
     rig, samples = Rig(), noise(600)
-    rig.link.counters[Counter.RECORD_FROM] = HOP
+    rig.link.counters[Counter.RECORD_FROM] = HOP + 1
     rig.deliver(samples)
     rig.worker.pump()
     assert rig.link.output.readable == 600

@@ -41,9 +41,7 @@ def play(stream: Stream, actions: Actions, display: Display, *, record: bool, ke
         KeyboardInterrupt: Ctrl-C, or SIGTERM as `Terminated`; all is finished before, within a second.
     """
     try:
-        stream.start()
-        if record:
-            actions.start_recording()
+        stream.start(actions.start_recording if record else None)
         with display, _keyboard(actions) if keys else contextlib.nullcontext():
             _watch(stream, actions, display)
     except KeyboardInterrupt as stop:

@@ -120,9 +120,9 @@ class Callback:
         if not self._link.input.write_at(position, clean):
             self._hole = position + frames
             counters[Counter.LOST_FRAMES] += frames
-        begin = int(counters[Counter.RECORD_FROM])
+        begin = int(counters[Counter.RECORD_FROM]) - 1
         early = max(0, begin - position)
-        if begin > 0 and early < frames:
+        if begin >= 0 and early < frames:
             self._link.mix.write_at(int(counters[Counter.RECORD_MIX]) + position + early - begin, clean[:, early:])
         counters[Counter.POSITION] += frames
 

@@ -107,9 +107,9 @@ def feed(s: CallbackState, indata: Audio, frames: int) -> None:
     if not write_at(s.input_counters, s.input, position, s.clean, 0, frames):
         s.own[HOLE] = position + frames
         s.counters[_LOST] += frames
-    begin = s.counters[_FROM]
+    begin = s.counters[_FROM] - 1
     early = max(0, begin - position)
-    if begin > 0 and early < frames:
+    if begin >= 0 and early < frames:
         write_at(s.mix_counters, s.mix, s.counters[_MIX] + position + early - begin, s.clean, early, frames)
     fence()
     s.counters[_POSITION] = position + frames

@@ -28,7 +28,7 @@ class Counter(IntEnum):
     SEAM = 14  # worker: frames of output that were there before it came
     STOP = 16  # stream: 1 once the worker is to end
     BYPASS = 17  # stream: 1 while the dry mix is to be heard
-    RECORD_FROM = 18  # stream: first input frame of the recording; 0: nothing is recorded
+    RECORD_FROM = 18  # stream: one more than the first input frame of the recording; 0: nothing is recorded
     RECORD_MIX = 19  # stream: where that frame stands in the ring `mix`
     RECORD_STEMS = 20  # stream: where the stems of the hop from that frame on stand in the ring `stems`
 

@@ -6,6 +6,7 @@ device block -> edge -> ring -> worker (reblock, step, mix) -> ring -> edge -> d
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from streamsep.engine.backends.base import AudioBackend
@@ -53,7 +54,7 @@ class Stream:
         self._process: DeviceProcess = make_process(self._link, self._budget, self._plan, config, backend, host)
         self._supervisor = Supervisor(host, backend, self._link, self._process, self.desk)
         self._recorder: Recorder | None = None
-        self._running = False
+        self._running, self._delivering = False, False
 
     @property
     def budget(self) -> LatencyBudget:
@@ -82,8 +83,11 @@ class Stream:
         """What killed the worker; the stream then goes on dry or mute."""
         return self.host.error
 
-    def start(self) -> None:
+    def start(self, first: Callable[[], object] | None = None) -> None:
         """Warm the worker up, then let the device run; returns at once.
+
+        Args:
+            first: called in between; a recording that it begins holds all that the device delivers.
 
         Raises:
             StreamsepError: the worker could not run a single step, or the device does not open.
@@ -95,6 +99,9 @@ class Stream:
             self.host.begin(self._job(), inline)
             if self.error is not None:
                 raise StreamsepError(f"the model cannot run a step: {self.error}")
+            if first is not None:
+                first()
+            self._delivering = True
             self.backend.start(self._process, self.host.pump if inline else None, self.delay)
         except BaseException:
             self.stop()
@@ -173,7 +180,7 @@ class Stream:
         return None if self._recorder is None else self._recorder.seconds
 
     def record(self, folder: Path, codec: Codec) -> None:
-        """Record the mix and all stems, before their gains, from the next hop on.
+        """Record the mix and all stems, before their gains, from the next hop on; before the device runs, from its first.
 
         Raises:
             StreamsepError: there is no room for it, or `folder` cannot be written.
@@ -189,8 +196,8 @@ class Stream:
         recorder.start(link.mix.written, link.stems.written)
         counters[Counter.RECORD_MIX], counters[Counter.RECORD_STEMS] = link.mix.written, link.stems.written
         # Far enough ahead that neither side has been there: a hop on which both begin.
-        ahead = self.position + 2 * self._plan.max_core + info.hop
-        counters[Counter.RECORD_FROM] = -(-ahead // info.hop) * info.hop
+        ahead = self.position + 2 * self._plan.max_core + info.hop if self._delivering else 0
+        counters[Counter.RECORD_FROM] = -(-ahead // info.hop) * info.hop + 1
         self._recorder = recorder
 
     def stop_recording(self) -> list[Path]:

@@ -105,9 +105,9 @@ class Worker:
 
     def _record(self, sources: Audio, first: int) -> None:
         """Hand the stems to whoever records; what finds no room is silence on the recording, and nobody waits."""
-        begin = int(self._link.counters[Counter.RECORD_FROM])
+        begin = int(self._link.counters[Counter.RECORD_FROM]) - 1
         early = max(0, begin - first)
-        if begin > 0 and early < sources.shape[-1]:
+        if begin >= 0 and early < sources.shape[-1]:
             place = int(self._link.counters[Counter.RECORD_STEMS]) + first + early - begin
             self._link.stems.write_at(place, sources.reshape(-1, sources.shape[-1])[:, early:])
 
