@@ -132,6 +132,13 @@ def test_bits(tmp_path: Path, flags: list[str], subtype: str) -> None:
     assert names == {f"song-wav-{stem}": subtype for stem in GAINS}
 
 
+@pytest.mark.usefixtures("toy")
+def test_the_rest_is_the_sum_of_the_others_unless_told(tmp_path: Path) -> None:
+    song(tmp_path / "song.wav")
+    assert separate(tmp_path / "song.wav", "-o", tmp_path, "--two-stems", "bass") == 0
+    assert stems(tmp_path / FILE_DEFAULT / "song").keys() == {"bass", "no_bass"}
+
+
 @pytest.mark.parametrize(("method", "rest"), [("add", "no_vocals"), ("minus", "minus_vocals"), ("none", None)])
 @pytest.mark.usefixtures("toy")
 def test_two_stems(tmp_path: Path, method: str, rest: str | None) -> None:
@@ -363,6 +370,10 @@ def test_a_second_run_replaces_the_first(tmp_path: Path) -> None:
         (["-d", "warp"], "device 'warp' is not usable on this machine; choose --device cpu"),
         (["--flac", "--float32"], "flac holds 16 or 24 bits"),
         (["--mp3", "--mp3-bitrate", "7"], "32 to 320 kbit/s"),
+        (["--mp3", "--int24"], "an mp3 has no bits a sample; leave out --int24, or --mp3"),
+        (["--mp3", "--float32"], "an mp3 has no bits a sample; leave out --float32, or --mp3"),
+        (["--mp3-bitrate", "320"], "--mp3-bitrate is for mp3 files; add --mp3"),
+        (["--other-method", "add"], "--other-method is for one stem and the rest; add --two-stems"),
     ],
 )
 @pytest.mark.usefixtures("toy")

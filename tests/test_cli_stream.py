@@ -242,6 +242,8 @@ def test_a_model_that_fails_in_the_middle_is_one_sentence(
         (["song.wav", "--executor", "cuda-graph"], "--executor eager"),
         (["song.wav", "--gain", "guitar=0"], "there is no stem"),
         (["song.wav", "--format", "flac", "--float32"], "flac holds"),
+        (["song.wav", "--format", "mp3", "--int24"], "leave out --int24, or --format mp3"),
+        (["song.wav", "--format", "mp3", "--float32"], "leave out --float32, or --format mp3"),
         (["song.wav", "--seconds", "1e-9"], "longer part"),
         (["song.wav", "--json", "song.wav/x.json"], "choose another --json"),
     ],

@@ -60,9 +60,8 @@ def _add_stem_flags(group: Any) -> None:
     group.add_argument(
         "--other-method",
         choices=("add", "minus", "none"),
-        default="add",
         help="the rest is the sum of the other stems (no_STEM), the song minus the stem (minus_STEM), or left out "
-        "(default %(default)s)",
+        "(default add)",
     )
 
 
@@ -77,7 +76,7 @@ def _add_file_flags(group: Any) -> None:
     coding = group.add_mutually_exclusive_group()
     coding.add_argument("--mp3", action="store_true", help="mp3 (rates above 48 kHz become 48 kHz)")
     coding.add_argument("--flac", action="store_true", help="flac")
-    group.add_argument("--mp3-bitrate", type=int, default=320, metavar="KBIT", help="in kbit/s (default %(default)s)")
+    group.add_argument("--mp3-bitrate", type=int, metavar="KBIT", help="in kbit/s (default 320)")
     bits = group.add_mutually_exclusive_group()
     bits.add_argument("--int24", action="store_true", help="24-bit samples in place of 16-bit ones")
     bits.add_argument("--float32", action="store_true", help="32-bit float samples")
@@ -176,6 +175,7 @@ def _make_job(args: argparse.Namespace) -> Job:
     from streamsep.models.load import as_separator
     from streamsep.models.registry import default_model, load_model
 
+    _refuse_idle_flags(args)
     device = pick_device(args.device)
     name = default_model("offline" if args.mode == "offline" else "file") if args.model is None else args.model
     model: Any = load_model(name, device=device)
@@ -193,6 +193,17 @@ def _make_job(args: argparse.Namespace) -> Job:
         if args.jobs > 1:
             offline["workers"] = 1  # songs take the place of segments
     return Job(model, streaming, device, _output(args, output_name(name)), stems, offline)
+
+
+def _refuse_idle_flags(args: argparse.Namespace) -> None:
+    """StreamsepError for a flag that nothing would come of."""
+    if args.mp3 and (args.int24 or args.float32):
+        flag = "--int24" if args.int24 else "--float32"
+        raise StreamsepError(f"an mp3 has no bits a sample; leave out {flag}, or --mp3")
+    if args.mp3_bitrate is not None and not args.mp3:
+        raise StreamsepError("--mp3-bitrate is for mp3 files; add --mp3, or leave it out")
+    if args.other_method is not None and args.two_stems is None:
+        raise StreamsepError("--other-method is for one stem and the rest; add --two-stems STEM, or leave it out")
 
 
 def _quickened(model: Any, offline: dict[str, Any]) -> Any:
@@ -238,7 +249,8 @@ def _output(args: argparse.Namespace, model: str) -> Output:
     from streamsep.files import Codec
 
     form: Literal["wav", "flac", "mp3"] = "mp3" if args.mp3 else "flac" if args.flac else "wav"
-    codec = Codec(form, 24 if args.int24 else 32 if args.float32 else 16, args.mp3_bitrate)
+    bitrate = Codec.bitrate if args.mp3_bitrate is None else args.mp3_bitrate
+    codec = Codec(form, 24 if args.int24 else 32 if args.float32 else 16, bitrate)
     return Output(args.out / model, args.filename, codec, args.clip_mode)
 
 
@@ -249,4 +261,4 @@ def _two_stems(args: argparse.Namespace, sources: tuple[str, ...]) -> TwoStems |
         return None
     if args.two_stems not in sources:
         raise StreamsepError(f"the model has no stem {args.two_stems!r}; choose --two-stems {', '.join(sources)}")
-    return TwoStems(args.two_stems, args.other_method)
+    return TwoStems(args.two_stems, args.other_method or "add")

@@ -114,11 +114,13 @@ def run(args: argparse.Namespace) -> int:
     check_readable(args.song)
     if args.stems and any(level for _, level in args.gain):
         raise StreamsepError("--stems scores the stems as the model gives them; leave out --gain, or --stems")
+    codec = _codec(args)
     name, model = _load(args)
     places = find_stems(args.stems, model.sources) if args.stems else {}
     outputs = _outputs(args, output_name(name), model.sources)
     refuse_overwriting(outputs, args.json, args.song, places)
     truth, player = read_stems(places), _open(args, model)
+    codec.check_rate(player.rate)
     stream = _make_stream(args, model, player)
     # The files are made first: a folder that cannot be written is better known before the song than after it.
     with contextlib.ExitStack() as late:
@@ -127,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         with staged(list(outputs.values())) as temporaries:
             _play(stream, player)
             stems = _split(player.recording(), model.sources)
-            _encode(args, player, stems, dict(zip(outputs, temporaries, strict=True)))
+            _encode(codec, player, stems, dict(zip(outputs, temporaries, strict=True)))
         scores = score_stems(truth, player, stems)
         about = {"model": name, "executor": stream.host.info.executor, "realtime": args.realtime, "block": args.block}
         for path in figures:
@@ -150,14 +152,15 @@ def _open(args: argparse.Namespace, model: Any) -> FileDevice:
 
     clocking = Clocking(args.block, args.realtime)
     outputs = 2 * len(model.sources)
-    player = FileDevice(args.song, outputs, sample_rate=model.sample_rate, seconds=args.seconds, clocking=clocking)
-    _codec(args).check_rate(player.rate)
-    return player
+    return FileDevice(args.song, outputs, sample_rate=model.sample_rate, seconds=args.seconds, clocking=clocking)
 
 
 def _codec(args: argparse.Namespace) -> Codec:
     from streamsep.files import Codec
 
+    if args.format == "mp3" and (args.int24 or args.float32):
+        flag = "--int24" if args.int24 else "--float32"
+        raise StreamsepError(f"an mp3 has no bits a sample; leave out {flag}, or --format mp3")
     return Codec(args.format, 24 if args.int24 else 32 if args.float32 else 16)
 
 
@@ -216,13 +219,12 @@ def _outputs(args: argparse.Namespace, model: str, sources: tuple[str, ...]) -> 
     return {name: folder / f"{name}.{args.format}" for name in names}
 
 
-def _encode(args: argparse.Namespace, player: FileDevice, stems: dict[str, Samples], paths: dict[str, Path]) -> None:
+def _encode(codec: Codec, player: FileDevice, stems: dict[str, Samples], paths: dict[str, Path]) -> None:
     """Write the stems, and the remix where it is asked for; mono songs give mono files."""
     import numpy as np
 
     from streamsep.files import encode, from_stereo
 
-    codec = _codec(args)
     sounds = stems | ({"remix": np.stack(list(stems.values())).sum(axis=0)} if "remix" in paths else {})
     files = {name: from_stereo(samples, len(player.song)) for name, samples in sounds.items()}
     share = 1.0 if codec.bits == 32 else _fitting(files)
