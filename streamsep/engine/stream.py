@@ -180,7 +180,7 @@ class Stream:
         return None if self._recorder is None else self._recorder.seconds
 
     def record(self, folder: Path, codec: Codec) -> None:
-        """Record the mix and all stems, before their gains, from the next hop on; before the device runs, from its first.
+        """Record mix and stems, before their gains, from the next hop on; before the device runs, from its first.
 
         Raises:
             StreamsepError: there is no room for it, or `folder` cannot be written.
