@@ -79,6 +79,11 @@ def test_a_rig_brings_its_model_and_block(tmp_path: Any, capsys: pytest.CaptureF
     assert told(capsys, "--no-device", "--preset", str(tmp_path / "rig.yaml"), "--queue", "5")["queue"] == 5
 
 
+def test_a_pipe_is_no_matter_without_a_device(capsys: pytest.CaptureFixture[str]) -> None:
+    pipe = told(capsys, "-i", "-", "-o", "-", "--no-device", "--queue", "1")
+    assert terms(pipe) == terms(told(capsys, "--no-device", "--queue", "1"))
+
+
 def test_the_table_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["latency", "--no-device", "--queue", "1", "-d", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from streamsep.cli.latency_table import Finding
 
     config = settings(args)
-    if "-" in (config.input_device, config.output_device):
+    if not args.no_device and "-" in (config.input_device, config.output_device):
         raise StreamsepError("a pipe has no latency of its own; choose a device, or --no-device")
     if args.loopback and args.no_device:
         raise StreamsepError(
