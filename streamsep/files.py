@@ -23,6 +23,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from streamsep.damage import complains, has_length, is_cut, tell_damage
 from streamsep.errors import StreamsepError
 
 Samples = NDArray[np.float32]
@@ -67,26 +68,19 @@ class Codec:
 def read_audio(path: str | Path) -> tuple[Samples, int]:
     """Read a whole file: (samples `[C, T]` as float32, rate in Hz). 5.1 comes in the order FL FR FC LFE BL BR.
 
+    A file that is damaged or cut short is read as far as that goes, with a warning through the logger `streamsep`.
+
     Raises:
         StreamsepError: no such file, a folder, unreadable, empty, no sound in it, a rate outside 1 to 768 kHz, or a
             format that is not understood.
     """
     path = Path(path)
     check_readable(path)
-    try:
-        # As bytes: a name need not be UTF-8.
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
-            reorder = file.format == "OGG" and file.channels == 6
-    except soundfile.LibsndfileError:
-        samples, rate = _read_with_ffmpeg(path)
-        reorder = False
+    samples, rate = _read_with_libsndfile(path) or _read_with_ffmpeg(path)
     if not len(samples):
         raise StreamsepError(f"{path} holds no sound; choose another file")
     if not _RATES[0] <= rate <= _RATES[1]:
         raise StreamsepError(f"{path} claims {rate} Hz; choose a file of {_RATES[0]} to {_RATES[1]} Hz")
-    if reorder:
-        samples = samples[:, _FROM_OGG]
     return np.ascontiguousarray(samples.T, dtype=np.float32), int(rate)
 
 
@@ -232,6 +226,22 @@ def check_readable(path: Path) -> None:
         raise StreamsepError(f"{path} is an empty file; choose another")
 
 
+def _read_with_libsndfile(path: Path) -> tuple[Samples, int] | None:
+    """All that is in a file as `[T, C]`; None where libsndfile cannot read it, or not to its end."""
+    try:
+        # As bytes: a name need not be UTF-8.
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            if not has_length(file):
+                return None
+            samples = file.read(dtype="float32", always_2d=True)
+            if is_cut(file, path, len(samples)):
+                tell_damage(path)
+            reorder = file.format == "OGG" and file.channels == 6
+            return samples[:, _FROM_OGG] if reorder else samples, file.samplerate
+    except soundfile.LibsndfileError:
+        return None
+
+
 def _read_with_ffmpeg(path: Path) -> tuple[Samples, int]:
     """Decode the first sound track to `[T, C]` by way of AU, whose header holds the rate and needs no seeking."""
     program = shutil.which("ffmpeg")
@@ -239,9 +249,12 @@ def _read_with_ffmpeg(path: Path) -> tuple[Samples, int]:
         raise StreamsepError(f"libsndfile cannot read the format of {path}; install ffmpeg or convert it to wav")
     command = [program, "-v", "error", "-nostdin", "-protocol_whitelist", "file,pipe", "-i", f"file:{path}"]
     command += ["-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
-    data = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
+    done = subprocess.run(command, capture_output=True, check=False)
+    data = done.stdout
     if len(data) < 24:
         raise StreamsepError(f"{path} is not a sound file that libsndfile or ffmpeg can read; choose another")
+    if complains(done.returncode, done.stderr):
+        tell_damage(path)
     magic, offset, _, _, rate, channels = struct.unpack(">4s5I", data[:24])
     assert magic == b".snd", magic
     frames = (len(data) - offset) // (4 * channels)

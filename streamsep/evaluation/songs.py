@@ -13,6 +13,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from streamsep.damage import has_length
 from streamsep.errors import StreamsepError
 from streamsep.files import check_folder, check_readable, read_audio, resample, to_stereo
 
@@ -124,7 +125,7 @@ def read_pieces(path: Path, rate: int) -> Iterator[Waves]:
     name = os.fsencode(path)  # it need not be UTF-8
     try:
         with soundfile.SoundFile(name) as file:
-            direct = file.channels <= 2 and file.frames > 0
+            direct = file.channels <= 2 and file.frames > 0 and has_length(file)
     except soundfile.LibsndfileError:
         direct = False
     if not direct:

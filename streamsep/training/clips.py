@@ -14,8 +14,9 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from streamsep.damage import has_length
 from streamsep.errors import StreamsepError
-from streamsep.files import staged
+from streamsep.files import read_audio, staged
 from streamsep.training.bandwidth import measure_bandwidth
 
 RATE = 44100
@@ -160,7 +161,11 @@ def read_recording(path: Path) -> tuple[Samples, int]:
     """
     cure = "replace it or take it out of the folder"
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        if has_length(soundfile.info(path)):
+            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        else:
+            turned, rate = read_audio(path)
+            samples = turned.T
     except (OSError, RuntimeError) as error:
         raise StreamsepError(f"cannot read {path} ({error}); {cure}") from None
     if not np.isfinite(samples).all():

@@ -1,0 +1,63 @@
+"""Signs that a sound file is not whole: what can be read of it is used, and the user is told."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+
+import soundfile
+
+_LOG = logging.getLogger("streamsep")  # without a handler of the caller's, a warning is a plain line on stderr
+_UNKNOWN = 1 << 36  # frames that no flac can hold: libsndfile says so where a header, written to a pipe, holds none
+_STREAMED = 0x7FFF0000  # bytes; from here on a size stands for "not known" in headers written to a pipe
+_SLACK = 4096  # bytes by which a careless writer's header may be wrong
+_CLAIM = re.compile(r"^\s*(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_COMPLAINTS = (b"Invalid data found", b"partial file", b"ended prematurely")
+
+
+def tell_damage(path: Path) -> None:
+    """Warn, through the logger `streamsep`, that a file is not whole."""
+    _LOG.warning("%s is damaged or cut short, and only what can be read of it is used; fetch it anew", path)
+
+
+def has_length(file: soundfile.SoundFile) -> bool:
+    """Whether libsndfile knows how long the file is; else it cannot read it to the end."""
+    return bool(file.frames < _UNKNOWN)
+
+
+def is_cut(file: soundfile.SoundFile, path: Path, frames: int) -> bool:
+    """Whether a file, of which libsndfile gave `frames`, once held more."""
+    if file.format == "OGG":
+        return not _ogg_ends(path)
+    if file.format == "MP3":  # without a header of its own, its length is a guess
+        return file.frames - frames > file.samplerate // 10 and _mp3_tells_length(path)
+    claim = _CLAIM.search(file.extra_info)
+    claimed, there = map(int, claim.groups()) if claim else (0, 0)
+    return there + _SLACK < claimed < _STREAMED or frames < file.frames
+
+
+def complains(returncode: int, errors: bytes) -> bool:
+    """Whether ffmpeg met damage while decoding; some of its errors are about pictures and tags only."""
+    return returncode != 0 or any(text in errors for text in _COMPLAINTS)
+
+
+def _ogg_ends(path: Path) -> bool:
+    """Whether the last page of an Ogg file has the flag that ends a stream."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - (1 << 17)))
+        page = file.read().rpartition(b"OggS")[2]
+    return len(page) > 1 and bool(page[1] & 4)
+
+
+def _mp3_tells_length(path: Path) -> bool:
+    """Whether the first frame of an mp3, after its tag, holds the number of frames."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        if head[:3] == b"ID3":
+            file.seek(10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)))
+        else:
+            file.seek(0)
+        frame = file.read(512)
+    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
