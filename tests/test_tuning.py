@@ -198,6 +198,27 @@ def test_a_model_that_is_too_slow_is_told(slow: Slow, capsys: pytest.CaptureFixt
     assert "none" in output.out
 
 
+def test_a_delay_that_cannot_be_kept_is_refused(
+    slow: Slow, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the least that can be; that one is then taken."""
+    monkeypatch.setattr(tune_module, "_WINDOWS", ())
+    monkeypatch.setattr(tune_module, "_steps", lambda *_args, **_how: itertools.repeat(0.15, 30))
+    slow.max_length = round(0.4 * 44100)
+    assert tune("--lookahead", "100ms", "--delay", "0.2s") == 1
+    output = capsys.readouterr()
+    assert "keeps up here within a delay of 0.2 s; choose --delay 292ms or longer" in output.err  # 33 x 256 samples
+    assert "window s" in output.out and "chosen" not in output.out
+    assert not cache.exists()
+    assert tune("--lookahead", "100ms", "--delay", "292ms") == 0
+
+
+def test_a_delay_that_no_hop_fits_into_is_refused_at_once(slow: Slow, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune("--lookahead", "100ms", "--delay", "100ms") == 1
+    assert "a delay holds the look-ahead of 0.1 s and a hop; choose a longer --delay" in capsys.readouterr().err
+    assert not slow.windows
+
+
 def test_long_windows_are_not_tried_in_vain(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune_module, "_LONGEST_HOP", 0.06)
     monkeypatch.setattr(tune_module, "_WINDOWS", (0.1, 0.8, 1.6))

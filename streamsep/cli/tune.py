@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,11 @@ def run(args: argparse.Namespace) -> int:
     from streamsep.models.separator import Separator
     from streamsep.models.tuning import plan, save_tuning, this_place
 
+    if args.delay is not None and args.delay <= args.lookahead:
+        raise StreamsepError(
+            f"a delay holds the look-ahead of {args.lookahead:g} s and a hop; choose a longer --delay or a shorter "
+            "--lookahead"
+        )
     device, name = pick_device(args.device), args.model or default_model("offline")
     model: Any = load_model(name, device=device)
     if isinstance(model, Separator):
@@ -97,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
     wish = Wish(args.lookahead, args.delay, args.margin, args.seconds, args.trial)
     tuning = measure(model, tuning_key(name), place, wish, str(device))
     moves = plan(tuning, args.lookahead)
+    if moves is not None and args.delay is not None:
+        _check_delay(tuning, moves, args.delay, name)
     kept = save_tuning(tuning)
     _tell(tuning, moves, args.lookahead)
     if moves is None:
@@ -108,6 +116,18 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         _write(args.json, tuning, moves)
     return 0
+
+
+def _check_delay(tuning: Tuning, moves: Windowing, delay: float, name: str) -> None:
+    """Refuse the plan that is left where no window is quick enough; its delay is the least there is."""
+    least = (moves.lookahead + moves.hop) / tuning.sample_rate
+    if moves.lookahead + moves.hop <= delay * tuning.sample_rate:
+        return
+    _tell(tuning, None, moves.lookahead / tuning.sample_rate)
+    raise StreamsepError(
+        f"no window of {name} keeps up here within a delay of {delay:g} s; choose --delay {math.ceil(1000 * least)}ms "
+        "or longer, a smaller model, a shorter --lookahead or a smaller --margin"
+    )
 
 
 def measure(model: OfflineModel, key: str, place: Place, wish: Wish, device: str = "cpu") -> Tuning:
