@@ -195,6 +195,7 @@ def test_a_model_that_is_too_slow_is_told(slow: Slow, capsys: pytest.CaptureFixt
     assert tune("--lookahead", "20ms") == 1
     output = capsys.readouterr()
     assert "no window of slow keeps up here with a look-ahead of 0.02 s; choose a smaller model" in output.err
+    assert "--threads" not in output.err, "streams use the figures of one"
     assert "none" in output.out
 
 
@@ -230,6 +231,12 @@ def test_a_causal_model_needs_no_tuning(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr("streamsep.models.registry.load_model", lambda name, device=None: tiny())
     assert main(["tune", "-n", "live"]) == 1
     assert "live streams by itself" in capsys.readouterr().err
+
+
+def test_the_help_says_who_uses_more_threads(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["tune", "--help"])
+    assert "streams use the figures of one, and only `bench --threads N` those of more" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("flags", [["--margin", "1"], ["--margin", "0"], ["--lookahead", "soon"], ["--threads", "0"]])

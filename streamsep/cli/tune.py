@@ -65,7 +65,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--margin", type=_share, default=0.2, metavar="F", help="part of a hop to leave free (default %(default)s)"
     )
-    parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads of a step (default %(default)s)")
+    parser.add_argument(
+        "--threads",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="CPU threads of a step; streams use the figures of one, and only `bench --threads N` those of more "
+        "(default %(default)s)",
+    )
     parser.add_argument(
         "--seconds", type=positive_float, default=4.0, help="measured for each window (default %(default)s)"
     )
@@ -110,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     if moves is None:
         raise StreamsepError(
             f"no window of {name} keeps up here with a look-ahead of {args.lookahead:g} s; choose a smaller model, a "
-            "shorter --lookahead, more --threads or a smaller --margin"
+            "shorter --lookahead or a smaller --margin"
         )
     print(f"kept in {kept}")
     if args.json:
