@@ -236,7 +236,8 @@ def test_a_causal_model_needs_no_tuning(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_the_help_says_who_uses_more_threads(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["tune", "--help"])
-    assert "streams use the figures of one, and only `bench --threads N` those of more" in " ".join(capsys.readouterr().out.split())
+    text = " ".join(capsys.readouterr().out.split())
+    assert "streams use the figures of one, and only `bench --threads N` those of more" in text
 
 
 @pytest.mark.parametrize("flags", [["--margin", "1"], ["--margin", "0"], ["--lookahead", "soon"], ["--threads", "0"]])
