@@ -14,6 +14,10 @@ from streamsep.errors import StreamsepError
 
 T = TypeVar("T")
 
+_INFINITE = ("inf", "+inf", "-inf")  # YAML itself writes .inf
+# What PyYAML lets through from its constructors, such as 2024-02-30 or !!int word.
+_MISTAKEN = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
+
 
 def config_folder(kind: str) -> Path:
     """Where the configurations of one kind are ("live", "models", "train")."""
@@ -55,7 +59,12 @@ def read_whole(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     like = data.pop("like", None)
     if like is None:
         return data
-    other = (path.parent / str(like)).resolve()
+    try:
+        other = (path.parent / str(like)).resolve()
+    except (OSError, RuntimeError, ValueError):
+        raise StreamsepError(
+            f"{path} is like {str(like)!r}, which is no name that a file can have; correct it"
+        ) from None
     if other in (path.resolve(), *above):
         raise StreamsepError(f"{path} is like {like}, which is like itself; break the circle")
     return _joined(read_whole(other, (*above, path.resolve())), data)
@@ -67,13 +76,24 @@ def _joined(base: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML mapping with the safe loader; an empty file is an empty mapping."""
+    """Read a YAML mapping with the safe loader; an empty file is an empty mapping.
+
+    Raises:
+        StreamsepError: unreadable file, malformed YAML, a value that is not what it looks like, or no mapping.
+    """
     try:
-        data = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except (OSError, UnicodeDecodeError) as error:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise StreamsepError(f"cannot read the configuration {path}: {error}") from None
+    try:
+        data = yaml.load(text, Loader=_UniqueKeys)
     except yaml.YAMLError as error:
         raise StreamsepError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise StreamsepError(f"{path} is nested too deeply; flatten it") from None
+    except _MISTAKEN as error:
+        what = f"a date, time, number or tag in {path} is none"
+        raise StreamsepError(f"{what} ({error}); correct it, or put text in quotes") from None
     data = {} if data is None else data
     if not isinstance(data, dict):
         raise StreamsepError(f"{path} must hold a mapping of keys to values")
@@ -133,7 +153,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _convert_sequence(origin, args, value, where)
     if origin is dict and isinstance(value, dict):
         return {key: _convert(args[1], item, f"{where}.{key}") for key, item in value.items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and ((isinstance(value, int) and not isinstance(value, bool)) or value in _INFINITE):
         return float(value)
     plain = origin or hint
     if not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):

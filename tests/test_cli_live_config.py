@@ -135,6 +135,14 @@ def test_a_gain_brings_back_what_the_preset_mutes() -> None:
     assert told("--preset", "karaoke", "--gain", "vocals=-30", "--mute", "vocals").mute == ("vocals",)
 
 
+def test_a_rig_turns_a_stem_off_as_the_flag_does(tmp_path: Path) -> None:
+    (tmp_path / "rig.yaml").write_text("gain: {vocals: -inf, drums: -.inf}\n")
+    assert load_preset(str(tmp_path / "rig.yaml")).gain == {"vocals": -math.inf, "drums": -math.inf}
+    (tmp_path / "rig.yaml").write_text("gain: {vocals: inf}\n")
+    with pytest.raises(StreamsepError, match="at most 60, not inf"):
+        load_preset(str(tmp_path / "rig.yaml"))
+
+
 def test_flags_are_checked_as_a_preset_is() -> None:
     assert told("--blocksize", "16384").blocksize == 16384
     with pytest.raises(StreamsepError, match=r"^blocksize is at most 16384, not 100000$"):

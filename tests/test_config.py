@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -162,6 +163,14 @@ def test_files_like_each_other_in_a_circle_and_missing_ones_are_refused(tmp_path
         (b"\xff\xfe\x00", "cannot read the configuration"),
         (b"x: !!python/object/apply:os.getcwd []", "is not valid YAML"),
         (b"name: a\nname: b\n", "name"),
+        (b"name: 2024-02-30\n", r"a date, time, number or tag in .*a\.yaml is none \(day is out of range"),
+        (b"name: 2024-01-01 25:61:00\n", r"is none \(hour must be in"),
+        (b"name: !!int word\n", "is none .* correct it, or put text in quotes"),
+        (b"name: !!int ''\n", "correct it"),
+        (b"name: !!bool word\n", "correct it"),
+        (b"name: !!timestamp word\n", "correct it"),
+        (b"name: !!map [1]\n", r"a\.yaml"),
+        (b"name: " + 5000 * b"[", r"a\.yaml is nested too deeply; flatten it"),
     ],
 )
 def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, message: str) -> None:
@@ -170,6 +179,22 @@ def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, message
     with pytest.raises(StreamsepError, match=message) as error:
         read_yaml(path)
     assert "\n" not in str(error.value)
+
+
+def test_names_that_no_file_can_have_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text('like: "a\\0b"\n')
+    with pytest.raises(StreamsepError, match=r"a\.yaml is like 'a\\x00b', which is no name"):
+        read_whole(tmp_path / "a.yaml")
+    with pytest.raises(StreamsepError, match="cannot read the configuration"):
+        read_yaml("a\0b.yaml")
+
+
+def test_infinity_may_be_written_as_the_flags_take_it() -> None:
+    rates = [from_dict(Inner, {"size": 1, "rate": text}).rate for text in ("inf", "+inf", "-inf")]
+    assert rates == [math.inf, math.inf, -math.inf]
+    for text in ("nan", "infinite", "1"):
+        with pytest.raises(StreamsepError, match="rate: expected float"):
+            from_dict(Inner, {"size": 1, "rate": text})
 
 
 def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
