@@ -66,6 +66,16 @@ def play(host: Host, samples: np.ndarray, config: StreamConfig, realtime: bool =
     return stream, device.played
 
 
+@pytest.mark.parametrize(
+    ("hop", "asked", "steps"), [(512, 200, 200), (11025, 200, 20), (88200, 200, 10), (88200, 5, 5)]
+)
+def test_long_hops_are_measured_less_often(hop: int, asked: int, steps: int) -> None:
+    """Five seconds of sound, and ten steps at least: a model that takes its time must not keep a stream waiting."""
+    host = ThreadHost(make(partial(DelaySplit, hop, 0)), measure=asked)
+    assert len(host.info.step_times) == steps
+    host.close()
+
+
 def test_it_says_what_it_holds(host: Host) -> None:
     info = host.info
     assert (info.hop, info.latency, info.sample_rate, info.sources) == (8, 24, 44100, NAMES)

@@ -102,7 +102,10 @@ def start_compiling(device: AudioBackend, callback: str) -> threading.Thread:
 
 
 def steps_to_measure(config: LiveConfig, device: AudioBackend) -> int:
-    """Steps to time for the choice of a queue: fewer where blocks are long, none where there is nothing to choose."""
+    """Steps to time for the choice of a queue: fewer where blocks are long, none where there is nothing to choose.
+
+    The host makes them fewer still where hops are long: it alone knows the model.
+    """
     if config.queue is not None or device.lock_step:
         return 0
     return max(_FEWEST, _MEASURED * BLOCK // max(BLOCK, device.max_block))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from streamsep.engine.stream import Stream
     from streamsep.files import Codec, Samples
 
-_MEASURED = 5.0  # seconds of sound whose steps are measured, at most 200 of them
+_MEASURED = 200  # steps, where hops are short
 _MAX_BLOCK = 65536
 _BAR = "{desc} {percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} s of music [{elapsed}<{remaining}]"
 
@@ -175,8 +175,7 @@ def _make_stream(args: argparse.Namespace, model: Any, player: FileDevice) -> St
     check_queue(args.queue or 1, args.block, model.sample_rate)
     chunk = math.ceil(args.block / model.hop)
     executor = make_executor(args.executor, model, device=pick_device(args.device), max_chunk=chunk)
-    steps = max(10, min(200, round(_MEASURED * model.sample_rate / model.hop)))
-    host = ThreadHost(executor, measure=steps if args.realtime and not args.queue else 0)
+    host = ThreadHost(executor, measure=_MEASURED if args.realtime and not args.queue else 0)
     queue = choose_queue(args.queue, host.info, player)
     stream = Stream(host, player, StreamConfig(queue=queue, on_overload=args.on_overload, output="stems"))
     for stem, level in args.gain:

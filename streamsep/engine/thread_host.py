@@ -15,12 +15,18 @@ from streamsep.errors import StreamsepError
 
 # Python hands the interpreter to a waiting thread after this long; its usual 5 ms are a whole hop.
 SWITCH_INTERVAL = 5e-4
+_MEASURED, _FEWEST = 5.0, 10  # seconds of sound whose steps are measured at most, and steps that always are
 
 
 def describe(executor: Executor, measure: int = 0) -> SeparatorInfo:
-    """What a stream needs to know of the model; with `measure` steps timed on noise, as the worker will run them."""
+    """What a stream needs to know of the model, and how long its steps take on noise, as the worker will run them.
+
+    Args:
+        measure: steps to time; where hops are long, fewer.
+    """
     model = executor.separator
-    times = tuple(measure_step(executor, measure)) if measure else ()
+    steps = min(measure, max(_FEWEST, round(_MEASURED * model.sample_rate / model.hop)))
+    times = tuple(measure_step(executor, steps)) if steps else ()
     return SeparatorInfo(
         model.hop, model.latency, model.sample_rate, tuple(model.sources), executor.max_chunk, executor.name, times
     )
@@ -39,7 +45,7 @@ class ThreadHost(Host):
 
     Args:
         executor: one row (`batch == 1`) of the separator.
-        measure: steps to time for `info.step_times`.
+        measure: steps to time for `info.step_times`, see `describe`.
 
     Raises:
         StreamsepError: an executor of several rows.
