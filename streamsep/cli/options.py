@@ -13,6 +13,8 @@ from streamsep.models.defaults import STREAM_DEFAULT
 if TYPE_CHECKING:
     import torch
 
+_ENDINGS = (".safetensors", ".json", ".th", ".yaml", ".yml")  # of files that hold or describe a model
+
 
 def add_model_flags(parser: argparse.ArgumentParser, default: str = STREAM_DEFAULT) -> None:
     """`-n/--model`, whose help tells the `default`, and `-d/--device`."""
@@ -115,5 +117,9 @@ def waiting_time(text: str) -> float:
 
 
 def output_name(model: str) -> str:
-    """The folder below --out for a model given by name or path."""
-    return Path(model).stem if Path(model).stem not in ("", "..") else Path(model).resolve().stem
+    """The folder below --out for a model given by name or path; last and best come with the name of their run."""
+    path = Path(model) if Path(model).name not in ("", "..") else Path(model).resolve()
+    if path.suffix not in _ENDINGS or path.is_dir():
+        return path.name
+    run = path.parent.resolve().name if path.stem in ("last", "best") else ""
+    return f"{run}-{path.stem}" if run else path.stem

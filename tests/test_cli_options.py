@@ -1,0 +1,36 @@
+"""Flags that several subcommands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamsep.cli.options import output_name
+
+
+@pytest.mark.parametrize(
+    ("model", "folder"),
+    [
+        ("htdemucs", "htdemucs"),
+        ("live-23-small", "live-23-small"),
+        ("other/path/mine.safetensors", "mine"),
+        ("hub/f7e0c4bc-ba3fe64a.th", "f7e0c4bc-ba3fe64a"),
+        ("configs/mine.yaml", "mine"),
+        ("lr0.1.safetensors", "lr0.1"),
+        ("runs/lr0.2", "lr0.2"),
+        ("runs/mine/last.safetensors", "mine-last"),
+        ("exp1/best.safetensors", "exp1-best"),
+        ("exp2/best.safetensors", "exp2-best"),
+        ("/best.safetensors", "best"),
+    ],
+)
+def test_models_have_folders_of_their_own(model: str, folder: str) -> None:
+    assert output_name(model) == folder
+
+
+def test_a_folder_keeps_its_whole_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.json" / "b").mkdir(parents=True)
+    assert output_name(str(tmp_path / "a.json")) == "a.json"
+    monkeypatch.chdir(tmp_path / "a.json" / "b")
+    assert (output_name("."), output_name(".."), output_name("last.safetensors")) == ("b", "a.json", "b-last")
