@@ -197,6 +197,13 @@ BAD_BAGS: dict[str, tuple[str, str]] = {
     "numbers": ("models: [1]", "expected str"),
     "rows": ("models: [a]\nweights: [[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]]", "2 rows of weights for 1 models"),
     "columns": ("models: [a]\nweights: [[1.0]]", "weights"),
+    "no segment": ("models: [a]\nsegment: 0", "bag.yaml: segment must be a number of seconds above 0, not 0.0"),
+    "negative segment": ("models: [a]\nsegment: -1.0", "above 0, not -1.0"),
+    "endless segment": ("models: [a]\nsegment: .inf", "above 0, not inf"),
+    "segment of no number": ("models: [a]\nsegment: .nan", "above 0, not nan"),
+    "segment of no sample": ("models: [a]\nsegment: 1.0e-9", "at least one sample long, not 1e-09 s"),
+    "weight of no number": ("models: [a]\nweights: [[1.0, .nan, 1.0, 1.0]]", "bag.yaml: weights must be finite"),
+    "endless weight": ("models: [a]\nweights: [[1.0, -.inf, 1.0, 1.0]]", "bag.yaml: weights must be finite"),
     "unknown key": ("models: [a]\ncolour: 3", "unknown key 'colour'"),
     "code": ("models: !!python/object/apply:os.getcwd []", "not valid YAML"),
     "a preset": ("class: HTDemucs\nconfig: {}", "without weights"),
@@ -210,6 +217,13 @@ def test_bags_that_are_refused(case: str, model: HTDemucs, tmp_path: Path) -> No
     (tmp_path / "bag.yaml").write_text(text)
     with pytest.raises(StreamsepError, match=message):
         load_checkpoint(tmp_path / "bag.yaml")
+
+
+def test_bags_built_by_hand_are_checked(model: HTDemucs) -> None:
+    with pytest.raises(StreamsepError, match=r"at least one sample long, not 0\.0 s"):
+        BagOfModels([model], segment=0.0)
+    with pytest.raises(StreamsepError, match="must be finite numbers"):
+        BagOfModels([model], [[float("nan")] * 4])
 
 
 @pytest.mark.parametrize("write", [write_hub_file, write_th])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -34,7 +35,8 @@ class BagOfModels(nn.Module):
             segment: seconds; members of a longer segment are cut down to it, in place.
 
         Raises:
-            StreamsepError: members that disagree, or weights that do not fit or leave a source without any.
+            StreamsepError: members that disagree, a segment below one sample, or weights that do not fit, are not
+                finite or leave a source without any.
         """
         super().__init__()
         _check_alike(models)
@@ -45,6 +47,8 @@ class BagOfModels(nn.Module):
         self.sample_rate = models[0].sample_rate
         self.audio_channels = models[0].audio_channels
         if segment is not None:
+            if not 1 <= segment * self.sample_rate < math.inf:
+                raise StreamsepError(f"a bag's segment must be at least one sample long, not {segment} s; correct it")
             for model in models:
                 model.max_length = min(model.max_length, int(segment * self.sample_rate))
         self.max_length = min(model.max_length for model in models)
@@ -81,5 +85,7 @@ def _check_weights(weights: list[list[float]], models: int, sources: tuple[str, 
     if len(weights) != models or any(len(row) != len(sources) for row in weights):
         raise StreamsepError(f"a bag's weights must be {models} rows of {len(sources)} numbers")
     for name, column in zip(sources, zip(*weights, strict=True), strict=True):
+        if not math.isfinite(sum(column)):
+            raise StreamsepError(f"the weights of a bag's models for {name} must be finite numbers; correct them")
         if sum(column) == 0:
             raise StreamsepError(f"the weights of a bag's models for {name} must not sum to zero")

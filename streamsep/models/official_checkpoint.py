@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -41,6 +42,12 @@ class Bag:
     models: list[str]
     weights: list[list[float]] | None = None
     segment: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.segment is not None and not 0 < self.segment < math.inf:
+            raise ValueError(f"segment must be a number of seconds above 0, not {self.segment}; correct it")
+        if not all(math.isfinite(weight) for row in self.weights or [] for weight in row):
+            raise ValueError("weights must be finite numbers; correct them")
 
 
 def load_official_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> nn.Module:
@@ -82,7 +89,8 @@ def read_bag(path: Path) -> Bag:
     """Read and check the YAML file of a bag.
 
     Raises:
-        StreamsepError: not a bag, a malformed signature, or rows of weights that do not match the models.
+        StreamsepError: not a bag, a malformed signature, a segment or weights that are none, or rows of weights that
+            do not match the models.
     """
     data = read_yaml(path)
     if "class" in data:
