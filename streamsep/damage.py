@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 from pathlib import Path
 
 import soundfile
@@ -15,6 +16,7 @@ _STREAMED = 0x7FFF0000  # bytes; from here on a size stands for "not known" in h
 _SLACK = 4096  # bytes by which a careless writer's header may be wrong
 _CLAIM = re.compile(r"^\s*(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _COMPLAINTS = (b"Invalid data found", b"partial file", b"ended prematurely")
+_TAG = b"Header missing"  # an mp3 has something behind its sound
 
 
 def tell_damage(path: Path) -> None:
@@ -22,8 +24,13 @@ def tell_damage(path: Path) -> None:
     _LOG.warning("%s is damaged or cut short, and only what can be read of it is used; fetch it anew", path)
 
 
-def has_length(file: soundfile.SoundFile) -> bool:
-    """Whether libsndfile knows how long the file is; else it cannot read it to the end."""
+def has_length(file: soundfile.SoundFile, path: Path) -> bool:
+    """Whether libsndfile knows how long the file is; else it may not read it to the end.
+
+    Of an mp3 without its length it makes a guess, which has to do where there is no ffmpeg.
+    """
+    if file.format == "MP3":
+        return _mp3_tells_length(path) or shutil.which("ffmpeg") is None
     return bool(file.frames < _UNKNOWN)
 
 
@@ -39,8 +46,8 @@ def is_cut(file: soundfile.SoundFile, path: Path, frames: int) -> bool:
 
 
 def complains(returncode: int, errors: bytes) -> bool:
-    """Whether ffmpeg met damage while decoding; some of its errors are about pictures and tags only."""
-    return returncode != 0 or any(text in errors for text in _COMPLAINTS)
+    """Whether ffmpeg met damage while decoding; some of its errors are about pictures and an mp3's tags only."""
+    return returncode != 0 or (_TAG not in errors and any(text in errors for text in _COMPLAINTS))
 
 
 def _ogg_ends(path: Path) -> bool:

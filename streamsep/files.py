@@ -231,7 +231,7 @@ def _read_with_libsndfile(path: Path) -> tuple[Samples, int] | None:
     try:
         # As bytes: a name need not be UTF-8.
         with soundfile.SoundFile(os.fsencode(path)) as file:
-            if not has_length(file):
+            if not has_length(file, path):
                 return None
             samples = file.read(dtype="float32", always_2d=True)
             if is_cut(file, path, len(samples)):

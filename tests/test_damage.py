@@ -93,3 +93,18 @@ def test_a_flac_of_unknown_length_is_read_wherever_songs_are(tmp_path: Path) -> 
     assert np.array_equal(read_audio(path)[0], whole.T)
     assert np.array_equal(np.concatenate(list(read_pieces(path, 44100))), whole)
     assert np.array_equal(read_recording(path)[0], whole)
+
+
+@needs_ffmpeg
+def test_an_mp3_that_does_not_tell_its_length_is_read_to_its_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.mp3"
+    ffmpeg(noise(tmp_path / "source.wav"), str(path), "-q:a", "4", "-write_xing", "0")
+    path.write_bytes(path.read_bytes() + b"LYRICSBEGIN" + 700 * b"a" + b"000711LYRICS200")
+    assert soundfile.info(path).frames < FRAMES / 2
+    assert warnings_of(path, caplog) == []
+    assert read_audio(path)[0].shape[1] >= FRAMES
+    assert sum(map(len, read_pieces(path, 44100))) >= FRAMES
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert 0 < read_audio(path)[0].shape[1] < FRAMES

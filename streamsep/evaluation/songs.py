@@ -125,7 +125,7 @@ def read_pieces(path: Path, rate: int) -> Iterator[Waves]:
     name = os.fsencode(path)  # it need not be UTF-8
     try:
         with soundfile.SoundFile(name) as file:
-            direct = file.channels <= 2 and file.frames > 0 and has_length(file)
+            direct = file.channels <= 2 and file.frames > 0 and has_length(file, path)
     except soundfile.LibsndfileError:
         direct = False
     if not direct:

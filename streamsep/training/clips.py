@@ -161,7 +161,7 @@ def read_recording(path: Path) -> tuple[Samples, int]:
     """
     cure = "replace it or take it out of the folder"
     try:
-        if has_length(soundfile.info(path)):
+        if has_length(soundfile.info(path), path):
             samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
         else:
             turned, rate = read_audio(path)
