@@ -432,6 +432,19 @@ def test_a_segment_is_a_number_of_seconds(
     assert "segment must be a number of seconds above 0" in capsys.readouterr().err
 
 
+def test_a_segment_beyond_the_model_s_is_told_the_longest(
+    tmp_path: Path, offline: tuple[HTDemucs, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    song(tmp_path / "song.wav")
+    flags = ("-o", tmp_path, "-n", offline[1])
+    assert separate(tmp_path / "song.wav", *flags, "--segment", "100") == 1
+    told = capsys.readouterr().err
+    assert "100 s are more than the model's segment of 0.3 s; choose a --segment of at most 0.3 s" in told
+    assert separate(tmp_path / "song.wav", *flags, "--segment", "0.3") == 0
+    assert separate(tmp_path / "song.wav", *flags, "--no-split") == 1
+    assert "0.5 s are more than the model's segment of 0.3 s; leave out --no-split" in capsys.readouterr().err
+
+
 def test_an_empty_model_name_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     song(tmp_path / "song.wav")
     assert separate(tmp_path / "song.wav", "-n", "") == 1

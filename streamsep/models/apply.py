@@ -8,6 +8,7 @@ are in memory.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -96,13 +97,16 @@ def _offsets(options: Options, models: int, furthest: int) -> Sequence[int]:
 
 def _check_window(one: Pass, length: int) -> None:
     """Refuse windows that the model cannot take, before any work is done."""
-    if one.window is not None:
-        one.model.valid_length(one.window)
-    if not one.options.split:
-        total = length - one.start
-        if one.window is not None and one.window < total:
-            raise StreamsepError(f"without split, segment must cover the {total} samples of the song")
-        one.model.valid_length(total)
+    total, split, rate = length - one.start, one.options.split, one.model.sample_rate
+    if one.window is not None and one.window < total and not split:
+        raise StreamsepError(f"without split, segment must cover the {total} samples of the song")
+    try:
+        one.model.valid_length(one.window or (0 if split else total))
+    except StreamsepError:
+        longest = f"{math.floor(1000 * one.model.max_length / rate) / 1000:g} s"
+        cure = f"choose a --segment of at most {longest}" if split else "leave out --no-split"
+        seconds = (one.window or total) / rate
+        raise StreamsepError(f"{seconds:g} s are more than the model's segment of {longest}; {cure}") from None
 
 
 def _run_pass(one: Pass, mix: Tensor, out: Tensor, bar: tqdm[Any]) -> None:
