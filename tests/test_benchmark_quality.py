@@ -88,14 +88,14 @@ def test_tables(measured: dict[str, Any]) -> None:
 
 def test_what_ships_is_measured_live_and_where_it_learnt_to_wait_waiting() -> None:
     shipped = quality.shipped()
-    assert {"live-12-small=live-12-small", "live-23-small=live-23-small"} <= set(shipped)
+    assert {f"live-{latency}-small=live-{latency}-small" for latency in (6, 12, 23)} <= set(shipped)
     assert [text.split("=")[0] for text in shipped if "live-23-bag" in text] == [
         "live-23-bag",
         "live-23-bag, 0.5 s ahead",
     ]
     looks = [look for look in parse_systems(quality.shipped(waiting.AHEAD)) if "bag" not in look.name]
-    assert [look.what for look in looks] == ["live-12-small", *["live-23-small"] * 3]
-    assert [look.lookahead for look in looks] == [None, None, 0.1, pytest.approx(43 * 512 / 44100)]
+    assert [look.what for look in looks] == ["live-12-small", *["live-23-small"] * 3, "live-6-small"]
+    assert [look.lookahead for look in looks] == [None, None, 0.1, pytest.approx(43 * 512 / 44100), None]
 
 
 def test_the_picture_of_waiting(tmp_path: Path) -> None:

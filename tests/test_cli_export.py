@@ -106,9 +106,9 @@ def test_a_graph_that_differs_is_not_written(
 
 def test_errors_name_the_cure(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export(checkpoint, checkpoint / "small.onnx") == 1
-    assert main(["export", "--onnx", "-n", "live-6-small", "-o", str(tmp_path / "x.onnx")]) == 1
+    assert main(["export", "--onnx", "-n", "live-93-small", "-o", str(tmp_path / "x.onnx")]) == 1
     errors = capsys.readouterr().err
-    assert "cannot write" in errors and "no weights of the preset live-6-small" in errors
+    assert "cannot write" in errors and "no weights of the preset live-93-small" in errors
 
 
 def test_an_offline_model_is_refused(tmp_path: Path) -> None:

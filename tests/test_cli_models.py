@@ -68,9 +68,9 @@ def test_info_of_a_checkpoint_shows_record_and_card(tmp_path: Path, capsys: pyte
 
 
 def test_info_of_a_preset_without_weights(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "info", "live-6-small"]) == 0
+    assert main(["models", "info", "live-93-small"]) == 0
     shown = capsys.readouterr().out
-    assert "without weights" in shown and "algorithmic latency: 256 samples, 5.8 ms" in shown
+    assert "without weights" in shown and "algorithmic latency: 4096 samples, 92.9 ms" in shown
 
 
 @pytest.mark.parametrize(
