@@ -28,6 +28,7 @@ from streamsep.errors import StreamsepError
 
 Samples = NDArray[np.float32]
 ClipMode = Literal["rescale", "clamp", "none"]
+HEADROOM = 1.01  # by which the peak of what is turned down stays below full scale
 
 # libsndfile gives Ogg's 5.1 as FL FC FR BL BR LFE; elsewhere, and here, it is FL FR FC LFE BL BR.
 _FROM_OGG = [0, 2, 1, 5, 3, 4]
@@ -192,7 +193,7 @@ def prevent_clipping(samples: Samples, mode: ClipMode) -> Samples:
     """Fit `[C, T]` into -1 to 1: `rescale` the whole where it peaks over 0.99, `clamp` the peaks, or `none`."""
     match mode:
         case "rescale":
-            return samples / max(1.01 * float(np.abs(samples).max(initial=0)), 1.0)
+            return samples / max(HEADROOM * float(np.abs(samples).max(initial=0)), 1.0)
         case "clamp":
             return samples.clip(-0.99, 0.99)
         case "none":

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamsep.errors import StreamsepError
-from streamsep.models.defaults import STREAM_DEFAULT
+from streamsep.models.defaults import MODEL_ENDINGS, STREAM_DEFAULT
 
 if TYPE_CHECKING:
     import torch
-
-_ENDINGS = (".safetensors", ".json", ".th", ".yaml", ".yml")  # of files that hold or describe a model
 
 
 def add_model_flags(parser: argparse.ArgumentParser, default: str = STREAM_DEFAULT) -> None:
@@ -116,10 +114,17 @@ def waiting_time(text: str) -> float:
     return 0.0 if text.strip().lower() in ("0", "0s", "0ms") else duration(text)
 
 
+def refuse_bits_of_mp3(args: argparse.Namespace, flag: str) -> None:
+    """StreamsepError for --int24 or --float32 beside the `flag` that chooses mp3."""
+    for name in ("int24", "float32"):
+        if getattr(args, name):
+            raise StreamsepError(f"an mp3 has no bits a sample; leave out --{name}, or {flag}")
+
+
 def output_name(model: str) -> str:
     """The folder below --out for a model given by name or path; last and best come with the name of their run."""
     path = Path(model) if Path(model).name not in ("", "..") else Path(model).resolve()
-    if path.suffix not in _ENDINGS or path.is_dir():
+    if path.suffix not in MODEL_ENDINGS or path.is_dir():
         return path.name
     run = path.parent.resolve().name if path.stem in ("last", "best") else ""
     return f"{run}-{path.stem}" if run else path.stem

@@ -16,6 +16,7 @@ from streamsep.cli.options import (
     output_name,
     pick_device,
     positive_int,
+    refuse_bits_of_mp3,
     waiting_options,
 )
 from streamsep.errors import StreamsepError
@@ -197,9 +198,8 @@ def _make_job(args: argparse.Namespace) -> Job:
 
 def _refuse_idle_flags(args: argparse.Namespace) -> None:
     """StreamsepError for a flag that nothing would come of."""
-    if args.mp3 and (args.int24 or args.float32):
-        flag = "--int24" if args.int24 else "--float32"
-        raise StreamsepError(f"an mp3 has no bits a sample; leave out {flag}, or --mp3")
+    if args.mp3:
+        refuse_bits_of_mp3(args, "--mp3")
     if args.mp3_bitrate is not None and not args.mp3:
         raise StreamsepError("--mp3-bitrate is for mp3 files; add --mp3, or leave it out")
     if args.other_method is not None and args.two_stems is None:

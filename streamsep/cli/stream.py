@@ -16,6 +16,7 @@ from streamsep.cli.options import (
     pick_device,
     positive_float,
     positive_int,
+    refuse_bits_of_mp3,
     waiting_options,
 )
 from streamsep.errors import StreamsepError
@@ -158,9 +159,8 @@ def _open(args: argparse.Namespace, model: Any) -> FileDevice:
 def _codec(args: argparse.Namespace) -> Codec:
     from streamsep.files import Codec
 
-    if args.format == "mp3" and (args.int24 or args.float32):
-        flag = "--int24" if args.int24 else "--float32"
-        raise StreamsepError(f"an mp3 has no bits a sample; leave out {flag}, or --format mp3")
+    if args.format == "mp3":
+        refuse_bits_of_mp3(args, "--format mp3")
     return Codec(args.format, 24 if args.int24 else 32 if args.float32 else 16)
 
 
@@ -235,10 +235,12 @@ def _fitting(files: dict[str, Samples]) -> float:
     """What all files are turned down by, so that they still add up, for none to be cut off; told where it is not 1."""
     import numpy as np
 
+    from streamsep.files import HEADROOM
+
     peak = max(float(np.abs(samples).max(initial=0)) for samples in files.values())
     if not peak > 1:
         return 1.0
-    share = 1 / (1.01 * peak)
+    share = 1 / (HEADROOM * peak)
     quieter = f"a file would peak at {peak:.3g} times full scale, so all are {-20 * math.log10(share):.1f} dB quieter"
     print(f"streamsep: warning: {quieter}; keep the level with wav and --float32", file=sys.stderr)
     return share

@@ -14,7 +14,7 @@ from torch import nn
 from streamsep.config import config_folder, read_whole
 from streamsep.errors import StreamsepError
 from streamsep.models.checkpoint import load_checkpoint
-from streamsep.models.defaults import FILE_DEFAULT, OFFLINE_DEFAULTS, STREAM_DEFAULT
+from streamsep.models.defaults import FILE_DEFAULT, MODEL_ENDINGS, OFFLINE_DEFAULTS, STREAM_DEFAULT
 from streamsep.models.model_classes import build_model
 
 # Official releases of the class HTDemucs: name -> repository on the hub (reference package, `hf.hf_repo_name`).
@@ -168,8 +168,7 @@ def describe_unpullable(name: str) -> str:
 
 def _looks_like_path(name: str | Path) -> bool:
     text = str(name)
-    endings = (".safetensors", ".json", ".th", ".yaml", ".yml")
-    return isinstance(name, Path) or "/" in text or "\\" in text or text.endswith(endings)
+    return isinstance(name, Path) or "/" in text or "\\" in text or text.endswith(MODEL_ENDINGS)
 
 
 def _without_weights(name: str) -> str:
