@@ -7,6 +7,7 @@ world of one. Knows nothing of batches or files.
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from streamsep.errors import StreamsepError
 
 # Longer than decoding a data set or validating may take: one process does these while the others wait.
 _PATIENCE = timedelta(hours=4)
+_LETTING_GO = 0.5  # seconds
 
 
 @dataclass(frozen=True)
@@ -99,3 +101,6 @@ def open_world(device: torch.device) -> Iterator[World]:
         yield World(int(os.environ["RANK"]), size, device)
     finally:
         distributed.destroy_process_group()
+        # The wrapped model keeps the group's threads alive. One that lets go of its last tensor as the interpreter ends
+        # aborts the process (pytorch issue 190489), so they do it now.
+        time.sleep(_LETTING_GO)
