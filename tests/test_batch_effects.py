@@ -62,6 +62,16 @@ def test_views_are_of_the_vocals_or_of_the_rest() -> None:
     assert torch.equal(drums(batch(4), 0), batch(4))
 
 
+@pytest.mark.parametrize("silent", [[0, 1, 2], [3]])
+@pytest.mark.parametrize("effect", ["vocals_only", "instrumental", "silence"])
+def test_where_nothing_else_sounds_a_stem_is_left(silent: list[int], effect: str) -> None:
+    stems = batch()
+    stems[:, silent] = 0
+    out = applied(replace(NOTHING, **{effect: 0.9}), stems)  # type: ignore[arg-type]
+    assert (out.abs().amax((1, 2, 3)) > 0).all()
+    assert torch.equal(out[:, silent], stems[:, silent])
+
+
 def test_tone_has_its_curve() -> None:
     stems = torch.zeros(1, 1, 2, 2048)
     stems[..., 1024] = 1

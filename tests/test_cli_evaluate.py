@@ -10,8 +10,9 @@ import pytest
 import soundfile
 import torch
 
+import streamsep.training.start  # noqa: F401 (before `data` replaces the `load_model` that it takes)
 from streamsep.cli import main
-from streamsep.models.checkpoint import load_checkpoint, save_checkpoint
+from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
 from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
 from streamsep.models.registry import build_preset
 from tests.toys import ToySeparator
@@ -122,6 +123,24 @@ def test_training_cannot_start_from_another_class(
     where = ["--data", str(data), "--out", str(data.parent / "run"), "--init", str(data.parent / "other.safetensors")]
     assert main(["train", str(train_config), *where]) == 1
     assert "is another model than the configuration's" in capsys.readouterr().err
+
+
+def test_a_resumed_run_remembers_where_it_began(
+    data: Path, train_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = "batch: {size: 1, seconds: 0.2}\nloss: {warm: 0.02, ffts: [256]}\n"
+    out, begun = data.parent / "run", data.parent / "begun.safetensors"
+    save_checkpoint(build_preset("live-6-small"), begun, {})
+    where = ["train", str(train_config), "--data", str(data), "--cache", str(data.parent / "cache"), "--out", str(out)]
+    for steps, flags in ((1, ["--init", str(begun)]), (2, ["--resume"])):
+        train_config.write_text(TRAIN.replace("steps: 1", f"steps: {steps}") + short)
+        assert main([*where, *flags]) == 0
+        training = read_record(out / "last.json")["training"]
+        assert (training["steps"], training["init"], training["data"]) == (steps, "begun.safetensors", "data")
+    state = (out / "state.pt").read_bytes()
+    assert main([*where, "--resume", "--init", "other.safetensors"]) == 1
+    assert "began from begun.safetensors; leave --init out, or start anew" in capsys.readouterr().err
+    assert (out / "state.pt").read_bytes() == state
 
 
 def test_frozen_parts_keep_what_they_start_with(

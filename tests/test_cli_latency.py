@@ -12,6 +12,7 @@ import torch
 from streamsep.cli import main
 from streamsep.cli.latency_table import Finding
 from streamsep.cli.live_config import LiveConfig
+from streamsep.engine.backends.base import LiveProcess, Pump
 from streamsep.engine.backends.clocked import ClockedDevice, Clocking
 from streamsep.engine.backends.loopback import RoundTrip
 from streamsep.engine.host import SeparatorInfo
@@ -162,6 +163,35 @@ def test_a_cable_is_measured_to_the_frame(monkeypatch: pytest.MonkeyPatch, capsy
     assert gap == pytest.approx(1000 * 60 / 44100, abs=0.01)
 
 
+class Two(ClockedDevice):
+    """An input and an output that are different devices, with a cable between them."""
+
+    separate, input_block = True, 256
+
+    def start(self, process: LiveProcess, pump: Pump | None, lag: int) -> None:
+        class Process:
+            ended = False
+
+            def __call__(self, indata: Audio, outdata: Audio, xrun: bool = False) -> None:
+                process.capture(indata)
+                process(np.zeros((2, 0), np.float32), outdata, xrun)
+
+        super().start(Process(), pump, lag)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_way_of_more_than_a_second_is_measured_as_long_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cable = Cable(700)
+    device = Two(cable, cable, 2, clocking=Clocking(256, True))
+    monkeypatch.setattr("streamsep.cli.live_device.open_device", lambda config: device)
+    monkeypatch.setattr("streamsep.models.registry.build_preset", lambda name: Module())
+    found = told(capsys, "--loopback", "--queue", "200", "--executor", "eager")
+    assert found["budget"]["total_ms"] > 1100
+    assert found["measured"]["total_ms"] == pytest.approx(found["budget"]["total_ms"], abs=60)
+
+
 class Module(DelaySplit, torch.nn.Module):
     """A toy that can be sent to a device."""
 
@@ -179,6 +209,7 @@ class Module(DelaySplit, torch.nn.Module):
         (["--no-device", "-n", "nothing"], "there is no model or file 'nothing'"),
         (["--no-device", "--queue", "99999"], "a queue lasts at most 10 s"),
         (["--preset", "nothing"], "there is no preset 'nothing'"),
+        (["--no-device", "--queue", "1", "--executor", "nonsense"], "unknown executor 'nonsense'"),
     ],
 )
 def test_mistakes_are_one_sentence(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

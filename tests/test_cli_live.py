@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections.abc import Sequence
@@ -16,9 +17,11 @@ import torch
 from streamsep.cli import live_device, main
 from streamsep.cli.live_config import LiveConfig
 from streamsep.cli.live_device import PipeForm
+from streamsep.cli.live_display import make_display
 from streamsep.cli.live_model import ModelChoice, choose_queue, steps_to_measure
 from streamsep.engine.backends.clocked import Clocking, Faults
 from streamsep.engine.backends.fake import FakeDevice
+from streamsep.engine.backends.pa_library import quiet_stderr
 from streamsep.engine.host import SeparatorInfo
 from streamsep.errors import StreamsepError
 from streamsep.files import read_audio
@@ -214,6 +217,10 @@ def test_nothing_is_left_running(rig: Rig) -> None:
         (["-d", "toaster"], "the device 'toaster' is not usable"),
         (["--queue", "10000"], "a queue lasts at most 10 s"),
         (["--callback", "compiled", "--input-channels", "3"], "input channels 3 are not all there"),
+        (["--pipe-format", "s16le", "--pipe-channels", "1"], "--pipe-format and --pipe-channels would be ignored"),
+        (["-i", "-", "-o", "-", "--latency", "high"], "--latency would be ignored, for the sound goes through pipes"),
+        (["-i", "-", "-o", "-", "--host-api", "JACK", "--exclusive"], "--host-api and --exclusive would be ignored"),
+        (["-i", "-", "-o", "-", "--callback", "compiled"], "--callback compiled would be ignored"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -222,6 +229,17 @@ def test_mistakes_are_one_sentence(
     assert rig.live(*flags) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("streamsep: error: ") and message in error
+
+
+def test_what_is_told_arrives_while_c_libraries_are_silenced(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", open(2, "w", closefd=False))  # noqa: SIM115
+    display = make_display(as_json=False, sound_on_stdout=True)
+    with quiet_stderr():
+        os.write(2, b"from a C library\n")
+        display.tell("the device is gone")
+    assert capfd.readouterr().err == "streamsep: the device is gone\n"
 
 
 def test_a_recording_that_cannot_begin_ends_it(rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -216,6 +218,27 @@ def test_sound_on_stdout_is_nothing_but_sound(tmp_path: Path) -> None:
     samples, rate = read_audio(tmp_path / "out.wav")
     assert rate == 48000 and len(samples) == 2 and samples.shape[1] >= 3000
     assert b"misses" in result.stderr
+
+
+def test_a_dead_model_ends_a_song_through_pipes(tmp_path: Path) -> None:
+    save_checkpoint(tiny(), tmp_path / "tiny.safetensors", {})
+    command = [sys.executable, "-m", "streamsep", "live", "-i", "-", "-o", "-", "-d", "cpu", "--executor", "eager"]
+    command += ["-n", str(tmp_path / "tiny.safetensors"), "--pipe-format", "f32le"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(Pcm().encode(noise(8192)))
+        process.stdin.flush()
+        process.stdout.read(4096)
+        for child in psutil.Process(process.pid).children(recursive=True):
+            if "spawn_main" in " ".join(child.cmdline()):  # not what looks after the shared memory
+                child.kill()
+        with contextlib.suppress(BrokenPipeError):  # it may have noticed
+            process.stdin.write(Pcm().encode(noise(8192)))
+            process.stdin.close()
+        error = process.stderr.read().decode()
+        assert process.wait(60) == 1
+    assert "streamsep: error: the model has stopped (its process ended with code -9)" in error.splitlines()[-1]
 
 
 def test_a_model_that_is_not_there_is_one_sentence() -> None:

@@ -226,6 +226,64 @@ def test_keys_come_singly_and_the_terminal_is_restored(terminal: tuple[int, Text
     assert threading.active_count() == 1 or not [t for t in threading.enumerate() if t.name == "streamsep-keys"]
 
 
+def unread(stream: TextIO) -> int:
+    import array
+    import fcntl
+    import termios
+
+    count = array.array("i", [0])
+    fcntl.ioctl(stream.fileno(), termios.FIONREAD, count)
+    return count[0]
+
+
+@pytest.mark.parametrize(
+    ("reads", "keys"),
+    [
+        ([b"1", b"\xe4", b" p"], ["1", " ", "p"]),  # a letter of Latin-1
+        ([b"\xc3", b"\xa4", b"1"], ["\u00e4", "1"]),  # one of UTF-8, cut
+        ([b"\x1b[1;", b"5C", b"1"], ["1"]),  # Ctrl and an arrow
+        ([b"\x1b", b"[A", b"1"], ["up", "1"]),
+    ],
+)
+def test_what_is_cut_by_a_read_is_put_together(
+    terminal: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch, reads: list[bytes], keys: list[str]
+) -> None:
+    monkeypatch.setattr("streamsep.control.key_reader._GO_ON", 60.0)  # whatever else the machine does
+    person, stream = terminal
+    pressed: list[str] = []
+    enough = threading.Event()
+
+    def press(key: str) -> None:
+        pressed.append(key)
+        if key == keys[-1]:
+            enough.set()
+
+    with KeyReader(press, stream):
+        for data in reads:
+            os.write(person, data)
+            while unread(stream):
+                enough.wait(0.001)
+        assert enough.wait(10)
+    assert pressed == keys
+
+
+def test_escape_alone_does_not_take_the_next_key(terminal: tuple[int, TextIO]) -> None:
+    person, stream = terminal
+    pressed: list[str] = []
+    enough = threading.Event()
+
+    def press(key: str) -> None:
+        pressed.append(key)
+        enough.set()
+
+    with KeyReader(press, stream):
+        os.write(person, b"\x1b")
+        enough.wait(1.0)
+        os.write(person, b"1")
+        assert enough.wait(10)
+    assert pressed == ["1"]
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_the_terminal_is_restored_after_an_exception(terminal: tuple[int, TextIO], error: type[BaseException]) -> None:
     _, stream = terminal

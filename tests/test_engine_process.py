@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from streamsep.engine.backends.base import AudioBackend, CompiledProcess, LiveProcess, Pump
+from streamsep.engine.callback import OnOverload
 from streamsep.engine.executor import make_executor
 from streamsep.engine.link import Counter
 from streamsep.engine.routing import Route
@@ -181,12 +182,13 @@ def test_it_says_when_it_has_had_enough(compiled: bool) -> None:
     host.close()
 
 
+@pytest.mark.parametrize("on_overload", ["dry", "mute"])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_bypass_and_panic_act_at_once_without_a_click(compiled: bool) -> None:
+def test_bypass_and_panic_act_at_once_without_a_click(compiled: bool, on_overload: OnOverload) -> None:
     samples = tone(12000)
     device = HandCranked(compiled)
     host = ThreadHost(make_executor("eager", DelaySplit(8, 24), max_chunk=8))
-    stream = Stream(host, device, StreamConfig(fade=32, recover_seconds=0.0))
+    stream = Stream(host, device, StreamConfig(fade=32, recover_seconds=0.0, on_overload=on_overload))
     for stem in DelaySplit().sources:
         stream.set_mute(stem, True)
     stream.start()
@@ -208,6 +210,25 @@ def test_bypass_and_panic_act_at_once_without_a_click(compiled: bool) -> None:
     np.testing.assert_array_equal(heard[:, 303 * 16 :], 0)
     assert np.abs(np.diff(heard)).max() <= np.abs(np.diff(samples)).max() + 0.5 / 32
     assert stream.report().fades == 0
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_after_a_bypass_the_mix_is_heard_until_the_stems_are_back(compiled: bool) -> None:
+    samples = tone(6000)
+    device = HandCranked(compiled)
+    host = ThreadHost(make_executor("eager", DelaySplit(8, 24), max_chunk=8))
+    stream = Stream(host, device, StreamConfig(fade=32, recover_seconds=800 / 44100, on_overload="mute"))
+    stream.start()
+    played = []
+    for number in range(samples.shape[1] // 16):
+        if number in (100, 120):
+            stream.set_bypass(number == 100)
+        played.append(device.deliver(samples[:, 16 * number : 16 * (number + 1)])[0])
+    stream.close()
+    host.close()
+    heard, dry = np.concatenate(played, axis=1), delayed(samples, stream.delay, samples.shape[1])
+    # The stems sum to the mix; only where the bypass begins do both fades lie over each other.
+    np.testing.assert_allclose(heard[:, 102 * 16 :], dry[:, 102 * 16 : heard.shape[1]], atol=1e-6)
 
 
 def test_levels_are_peaks_since_the_last_look() -> None:

@@ -83,6 +83,7 @@ def test_musdb_layout_gives_the_training_part_and_finds_validation_in_the_test_p
     ("config", "message"),
     [
         (DataConfig(joined={"one": ("bass", "flute")}), "one"),
+        (DataConfig(joined={"one": ("drums", "bass")}), "ends with bass, of which there is no recording; put drums"),
         (DataConfig(exclude=("one",)), "excluded"),
     ],
 )
@@ -94,10 +95,10 @@ def test_wrong_names_are_errors(tmp_path: Path, config: DataConfig, message: str
 
 def test_songs_that_are_not_there_are_only_noted(tmp_path: Path) -> None:
     write(tmp_path / "data" / "mine" / "drums.wav", tone(0.1))
-    config = DataConfig(validation=("held",), joined={"theirs": ("bass", "other")})
+    config = DataConfig(exclude=("mien",), validation=("held",), joined={"theirs": ("bass", "other")})
     library = open_library(tmp_path / "data", config, cache=tmp_path / "cache", quiet=True)
     assert [song.name for song in library.songs] == ["mine"]
-    assert library.validation == () and library.absent == ("held", "theirs")
+    assert library.validation == () and library.absent == ("mien", "held", "theirs")
 
 
 def test_the_folder_of_songs_is_told_of_before_the_instruments(tmp_path: Path) -> None:

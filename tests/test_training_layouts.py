@@ -111,9 +111,9 @@ def as_integers(samples: np.ndarray) -> np.ndarray:
     return np.rint(samples * 32767).astype(np.int16)
 
 
-@pytest.mark.parametrize("rate", [12000, 16000, 24000])
-def test_the_edge_of_a_resampled_recording_is_found(rate: int) -> None:
-    limited = soxr.resample(soxr.resample(noise(), 44100, rate), rate, 44100)
+@pytest.mark.parametrize(("rate", "gain"), [(12000, 1.0), (16000, 1.0), (24000, 1.0), (16000, 0.01)])
+def test_the_edge_of_a_resampled_recording_is_found(rate: int, gain: float) -> None:
+    limited = gain * soxr.resample(soxr.resample(noise(), 44100, rate), rate, 44100)
     assert 0.85 * rate / 2 < measure_bandwidth(as_integers(limited), 44100) < rate / 2
 
 
@@ -123,6 +123,11 @@ def test_a_sound_that_loses_its_treble_slowly_has_no_edge() -> None:
     bass = np.fft.irfft(spectrum / (1 + (frequencies / 300) ** 2), axis=0)
     for samples in (noise(), bass, np.zeros((44100, 2)), np.zeros((10, 2))):
         assert math.isinf(measure_bandwidth(as_integers(samples), 44100))
+    # A singer, one whose treble fades to nothing, and a steep edge with treble above it.
+    for hertz, decibels in (([4000, 6000], [0, -40]), ([4000, 9000], [0, -100]), ([5000, 5100], [0, -35])):
+        gains = 10 ** (np.interp(frequencies, hertz, decibels) / 20)
+        samples = np.fft.irfft(spectrum * gains, axis=0)
+        assert math.isinf(measure_bandwidth(as_integers(samples), 44100))
 
 
 def test_the_band_is_kept_in_the_cache_and_follows_the_speed(tmp_path: Path) -> None:
@@ -130,9 +135,12 @@ def test_the_band_is_kept_in_the_cache_and_follows_the_speed(tmp_path: Path) -> 
     file, stem = write(tmp_path / "song" / "vocals.wav", limited), tmp_path / "cache" / "a"
     band = cached_clip([file], stem).band
     record = json.loads(stem.with_name("a.json").read_text())
-    assert record.pop("band") == band
-    stem.with_name("a.json").write_text(json.dumps(record))  # as earlier caches were
-    assert cached_clip([file], stem).band == band
+    decoded = stem.with_name("a.npy").stat().st_mtime_ns
+    assert record.pop("band") == band and record.pop("measure")
+    for earlier in ({}, {"band": 3705.0}):  # as earlier caches were: not measured, or otherwise
+        stem.with_name("a.json").write_text(json.dumps(record | earlier))
+        assert cached_clip([file], stem).band == band
+    assert stem.with_name("a.npy").stat().st_mtime_ns == decoded
     library = open_library(tmp_path, DataConfig(), cache=tmp_path / "cache", quiet=True)
     config = BatchConfig(size=1, seconds=0.1, respeed=1.0, speed=(1.1, 1.1), remix=0.0, silence=0.0)
     drawn = BatchMaker(library, config, STEMS, 64)(0).band

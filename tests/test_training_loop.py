@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,18 @@ from torch import Tensor, nn
 
 from streamsep.config import from_dict, to_dict
 from streamsep.errors import StreamsepError
-from streamsep.training.batches import BatchConfig
+from streamsep.training.batches import Batch, BatchConfig, BatchMaker
 from streamsep.training.clips import BLOCK, Clip
 from streamsep.training.config import LoopConfig, OptimiserConfig, TrainConfig
 from streamsep.training.data import STEMS, Library, Song
 from streamsep.training.loop import train
 from streamsep.training.losses import LossConfig
+from streamsep.training.objective import Objective
 from streamsep.training.optimiser import Average, Muon, learning_rate, optimiser_of
+from streamsep.training.parallel import World
 from streamsep.training.report import Report
 from streamsep.training.stopping import check_fresh, forget
+from tests.models import tiny
 
 CONFIG = TrainConfig(
     model="toy",
@@ -156,6 +160,47 @@ def test_a_damaged_state_and_a_run_in_the_way_are_errors(tmp_path: Path, library
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     with pytest.raises(StreamsepError, match=r"notes\.txt is no folder; choose another --out"):
         check_fresh(tmp_path / "notes.txt", resume=True, restart=False)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_weights_without_a_state_are_a_run_too(tmp_path: Path, resume: bool) -> None:
+    (tmp_path / "best.safetensors").write_text("precious")
+    with pytest.raises(StreamsepError, match=r"holds best\.safetensors but no state to go on from"):
+        check_fresh(tmp_path, resume=resume, restart=False)
+    check_fresh(tmp_path, resume=False, restart=True)
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_waiting_for_batches_is_training_time(
+    tmp_path: Path, library: Library, prefetch: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = BatchMaker.__call__
+
+    def slow(self: BatchMaker, step: int) -> Batch:
+        time.sleep(0.5)
+        return draw(self, step)
+
+    monkeypatch.setattr(BatchMaker, "__call__", slow)
+    loop = replace(CONFIG.loop, steps=2, prefetch=prefetch)
+    assert run(library, tmp_path, replace(CONFIG, loop=loop))["progress"]["elapsed"] > 0.8
+
+
+def test_all_processes_look_equally_far_ahead(
+    tmp_path: Path, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, looked = Objective.draw, {0: list[int](), 1: list[int]()}
+    for rank, seen in looked.items():
+        monkeypatch.setattr(Objective, "draw", lambda self, seen=seen: seen.append(draw(self)) or seen[-1])
+        config = replace(CONFIG, lookaheads=(0, 1, 2, 3), loop=replace(CONFIG.loop, steps=4))
+        train(
+            tiny(),
+            replace(library, validation=()),
+            config,
+            tmp_path,
+            world=World(rank),
+            report=Report(tmp_path, quiet=True),
+        )
+    assert looked[0] == looked[1] and len(looked[0]) == 4 and len(set(looked[0])) > 1
 
 
 def test_average_is_the_bias_corrected_mean() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from streamsep.training.batches import Batch, known_apart
 from streamsep.training.data import STEMS
 from streamsep.training.losses import LossConfig, align, separation_loss
-from streamsep.training.spectra import RealFFT
+from streamsep.training.spectra import RealFFT, lowpassed
 
 LATENCY = 128
 CONFIG = LossConfig(warm=0.01, ffts=(512, 128))
@@ -191,3 +191,16 @@ def test_two_halves_of_a_batch_have_its_mean_loss() -> None:
     halves = [Batch(*(part[i : i + 1] for part in batch[:3])) for i in range(2)]
     apart = [float(separation_loss(estimate[i : i + 1], half, LATENCY, EVERY)[0]) for i, half in enumerate(halves)]
     assert float(separation_loss(estimate, batch, LATENCY, EVERY)[0]) == pytest.approx(sum(apart) / 2, abs=1e-5)
+
+
+def test_a_teacher_is_judged_below_the_band_of_a_recording() -> None:
+    """The vocals' file lost its treble: a teacher that has it is right about them, and the student learns from it."""
+    batch = make_batch()
+    taught, band = batch.sources.clone(), torch.full((2, 4), torch.inf)
+    band[:, 3] = 5000.0
+    limited = torch.stack([*batch.sources[:, :3].unbind(1), lowpassed(taught[:, 3], band[:, 3], 44100)], 1)
+    batch = batch._replace(mix=limited.sum(1), sources=limited, band=band)
+    student = late(limited)
+    student[:, 3] *= 1.3
+    parts = separation_loss(student, batch, LATENCY, replace(CONFIG, teacher=1.0, teacher_seconds=0.01), taught)[1]
+    assert parts["teacher"] > 0.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from contextlib import nullcontext
 from dataclasses import replace
@@ -48,6 +49,16 @@ __all__ = ["library"]  # a fixture
         ("batch", "speed", [0.0, 1.0], "speed must be from 0.05"),
         ("batch", "remix", 1.5, "remix must be from 0 to 1"),
         (None, "lookaheads", [-1], "lookaheads must be from 0"),
+        ("loss", "warm", -0.25, "warm must be from 0"),
+        ("loss", "energy", -1.0, "energy must be from 0"),
+        ("loss", "l1", float("nan"), "l1 must be from 0"),
+        ("loss", "power", 0.0, "power must be from 0"),
+        ("loss", "rest_seconds", 0.0, "rest_seconds must be from 0"),
+        ("loss", "teacher_seconds", 0.0, "teacher_seconds must be from 0"),
+        ("loss", "floor_db", float("inf"), "floor_db must be from"),
+        ("loss", "ffts", [2047], "ffts must be even numbers above 0"),
+        ("loss", "ffts", [0], "ffts must be even numbers above 0"),
+        ("loss", "ffts", [], "ffts must be even numbers above 0"),
     ],
 )
 def test_numbers_out_of_range(part: str | None, key: str, value: Any, message: str) -> None:
@@ -63,6 +74,7 @@ def test_numbers_out_of_range(part: str | None, key: str, value: Any, message: s
         (replace(CONFIG, batch=replace(CONFIG.batch, seconds=0.011)), r"batch: seconds of 0\.011 s leaves nothing"),
         (replace(CONFIG, loop=replace(CONFIG.loop, excerpt_seconds=0.01)), r"loop: excerpt_seconds of 0\.01 s leaves"),
         (replace(CONFIG, loss=replace(CONFIG.loss, teacher=1.0)), "a teacher needs both"),
+        (replace(CONFIG, loss=replace(CONFIG.loss, ffts=(256, 16384))), "fewer than the 16384 of the longest of `loss"),
     ],
 )
 def test_a_run_that_could_not_begin_leaves_nothing(
@@ -76,6 +88,26 @@ def test_a_run_that_could_not_begin_leaves_nothing(
 def test_a_teacher_that_the_loss_does_not_ask_is_an_error(tmp_path: Path, library: Library) -> None:
     with pytest.raises(StreamsepError, match="a teacher needs both"):
         train(Toy(), library, CONFIG, tmp_path, report=Report(tmp_path, quiet=True), teacher=Toy())
+
+
+def test_stems_that_no_song_has_are_not_trained_to_silence(tmp_path: Path, library: Library) -> None:
+    model = Toy()
+    model.sources = (*Toy.sources[:3], "piano")
+    with pytest.raises(StreamsepError, match="songs tell nothing of piano"):
+        train(model, library, CONFIG, tmp_path, report=Report(tmp_path, quiet=True))
+
+
+def test_a_log_of_other_loss_terms_keeps_every_row_under_its_names(tmp_path: Path, library: Library) -> None:
+    run(library, tmp_path, replace(CONFIG, loop=replace(CONFIG.loop, steps=2)))
+    other = replace(CONFIG, loss=replace(CONFIG.loss, l1=0.0, rests=0.1), loop=replace(CONFIG.loop, steps=3))
+    run(library, tmp_path, other, resume=True)
+    with (tmp_path / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [1, 2, 3] and all(None not in row for row in rows)
+    assert [bool(row["l1"]) for row in rows] == [True, True, False]
+    assert [bool(row["rests"]) for row in rows] == [False, False, True]
+    assert all(float(row["steps_per_second"]) > 0 and float(row["norm"]) > 0 for row in rows)
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_recording_with_numbers_that_are_none(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from streamsep.training.batches import Batch
 from streamsep.training.losses import LossConfig
 from streamsep.training.objective import Objective, timing
 from streamsep.training.optimiser import Average, OptimiserConfig, adamw
+from streamsep.training.origin import check_start, together
 from streamsep.training.start import rescale, role, start_from, take_matching
 from streamsep.training.state import Progress, load_state, remove_state, save_state
 from streamsep.training.teacher import Teacher
@@ -176,7 +177,7 @@ def test_steps_draw_their_look_ahead_and_train_the_same_weights() -> None:
     for seed in range(8):
         torch.manual_seed(seed)
         model.zero_grad()
-        loss, _ = objective(batch)
+        loss, _ = objective(batch, objective.draw())
         heard.add(float(loss.detach()))
         loss.backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
@@ -200,6 +201,18 @@ def test_a_state_in_parts_is_the_same_state(tmp_path: Path) -> None:
         load_state(path, other, Average(other, 0.9), adamw(other, OptimiserConfig()))
     remove_state(path)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_origin_names_all_that_was_learnt_from_once() -> None:
+    before = {"data": "real, rend", "teacher": "htdemucs"}
+    assert together(before, {"data": "rend, more", "voice": "v"}) == {
+        "data": "real, rend, more",
+        "teacher": "htdemucs",
+        "voice": "v",
+    }
+    with pytest.raises(StreamsepError, match="began without --init; leave --init out"):
+        check_start(Path("run"), before, {"init": "a"})
+    check_start(Path("run"), {}, {"init": "a"})
 
 
 def build_like(model: nn.Module) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -106,9 +107,11 @@ def _host(args: argparse.Namespace, config: LiveConfig, device: AudioBackend) ->
     import torch
 
     from streamsep.cli.live_model import ModelChoice, steps_to_measure
+    from streamsep.engine.executor import check_executor
     from streamsep.engine.thread_host import ThreadHost
     from streamsep.models.registry import build_preset, preset_names
 
+    check_executor(config.executor)
     name = config.model or _default()
     choice = ModelChoice(
         name, args.device, config.executor, device.max_block, device.sample_rate, **waiting_options(args)
@@ -142,7 +145,9 @@ def _measure(stream: Stream, config: LiveConfig) -> RoundTrip:
     print("streamsep: playing bursts of noise on all outputs, a few seconds", file=sys.stderr)
     if not device.separate:
         return measure_round_trip(device)
-    loop = LoopbackDevice(device)
+    # Bursts are alike: each must have come back before the next.
+    whole_way = stream.budget.total / stream.budget_rate
+    loop = LoopbackDevice(device, seconds=1.0 + math.ceil(whole_way))
     whole = _stream(stream.host, loop, dataclasses.replace(config, queue=stream.config.queue))
     whole.set_bypass(True)  # the mix as it came in, as late as the stems would be
     try:

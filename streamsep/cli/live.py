@@ -36,16 +36,17 @@ def run(args: argparse.Namespace) -> int:
     """Open the device, load the model, and play until someone ends it."""
     if args.list_devices:
         return _list_devices(args)
-    from streamsep.cli.live_device import PipeForm, open_device
+    from streamsep.cli.live_device import PIPE, PipeForm, check_flags, open_device
     from streamsep.cli.live_display import make_display
     from streamsep.cli.live_loop import play
     from streamsep.cli.live_model import ModelChoice, make_host, start_compiling, steps_to_measure
     from streamsep.control.actions import Actions
 
     config, recording = settings(args), _recording(args)
+    check_flags(args, piped=config.output_device == PIPE)
     # What fails quickly comes first: loading a model takes seconds.
-    display = make_display(args.json, sound_on_stdout=config.output_device == "-")
-    device = open_device(config, PipeForm(args.pipe_format, args.pipe_channels), args.lock_step)
+    display = make_display(args.json, sound_on_stdout=config.output_device == PIPE)
+    device = open_device(config, PipeForm(args.pipe_format or "wav", args.pipe_channels), args.lock_step)
     choice = ModelChoice(
         config.model, args.device, config.executor, device.max_block, device.sample_rate, **waiting_options(args)
     )
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         stream = make_stream(host, device, config, args)
         actions = Actions(stream, host.info.sources, recording)
         display.tell(describe(stream))
-        play(stream, actions, display, record=args.record is not None, keys=config.input_device != "-")
+        play(stream, actions, display, record=args.record is not None, keys=config.input_device != PIPE)
     finally:
         host.close()
     return 0
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 def make_stream(host: Host, device: AudioBackend, config: LiveConfig, args: argparse.Namespace) -> Stream:
     """The stream that `config` describes, its knobs where they are to start."""
+    from streamsep.cli.live_device import PIPE
     from streamsep.cli.live_model import choose_queue
     from streamsep.engine.mixer import from_decibels
     from streamsep.engine.routing import Route
@@ -86,7 +88,8 @@ def make_stream(host: Host, device: AudioBackend, config: LiveConfig, args: argp
             input_gain=from_decibels(config.input_gain),
             output_gain=from_decibels(config.output_gain),
             limiter=config.limited,
-            restart=True,
+            # A pipe would not wait: the rest of the song would rush past while the model comes back.
+            restart=config.output_device != PIPE,
             record_seconds=_RECORD_SECONDS,
             callback=args.callback,
             frames=None if args.seconds is None else round(args.seconds * device.sample_rate),

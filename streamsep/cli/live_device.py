@@ -9,6 +9,8 @@ from streamsep.cli.live_config import LiveConfig
 from streamsep.errors import StreamsepError
 
 if TYPE_CHECKING:
+    import argparse
+
     from streamsep.engine.backends.base import AudioBackend
 
 PIPE = "-"
@@ -27,6 +29,21 @@ class PipeForm:
 
     format: str = "wav"
     channels: int | None = None
+
+
+def check_flags(args: argparse.Namespace, piped: bool) -> None:
+    """Refuse flags of `streamsep live` that would be ignored.
+
+    Raises:
+        StreamsepError: flags of a sound card beside pipes, or the other way round.
+    """
+    names = ("host_api", "latency", "exclusive") if piped else ("pipe_format", "pipe_channels")
+    useless = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
+    if piped and args.callback == "compiled":
+        useless.append("--callback compiled")
+    if useless:
+        why = "the sound goes through pipes" if piped else "the sound goes through a device and not a pipe"
+        raise StreamsepError(f"{' and '.join(useless)} would be ignored, for {why}; leave it out")
 
 
 def open_device(config: LiveConfig, pipe: PipeForm | None = None, lock_step: bool = False) -> AudioBackend:

@@ -133,11 +133,25 @@ class TerminalDisplay(LineDisplay):
 
 def make_display(as_json: bool, sound_on_stdout: bool) -> Display:
     """The display that fits what stdout and stderr are, and what of them is free."""
-    free = sys.stderr if sound_on_stdout else sys.stdout
+    errors = _kept(sys.stderr)
+    free = errors if sound_on_stdout else sys.stdout
     if as_json:
         return JsonDisplay(free, free)
-    screen = free if _is_screen(free) else sys.stderr
-    return TerminalDisplay(screen, free) if _is_screen(screen) else LineDisplay(sys.stderr, free)
+    screen = free if _is_screen(free) else errors
+    return TerminalDisplay(screen, free) if _is_screen(screen) else LineDisplay(errors, free)
+
+
+def _kept(stream: TextIO) -> TextIO:
+    """The same place by a descriptor of its own, for as long as the process lives: ours is silent at times, so that C
+    libraries are (`quiet_stderr`)."""
+    import io
+    import os
+
+    try:
+        descriptor = os.dup(stream.fileno())
+    except (io.UnsupportedOperation, OSError):
+        return stream
+    return open(descriptor, "w", encoding=stream.encoding, errors="backslashreplace", closefd=False)
 
 
 def _is_screen(stream: TextIO) -> bool:

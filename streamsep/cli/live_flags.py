@@ -67,8 +67,7 @@ def add_live_flags(parser: argparse.ArgumentParser) -> None:
     device.add_argument(
         "--pipe-format",
         choices=("wav", "s16le", "s24le", "s32le", "f32le"),
-        default="wav",
-        help="what goes through a pipe (default %(default)s)",
+        help="what goes through a pipe (default wav)",
     )
     device.add_argument(
         "--pipe-channels", type=positive_int, metavar="N", help="channels of a raw pipe that comes in (default 2)"

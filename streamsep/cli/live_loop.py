@@ -66,6 +66,8 @@ def _watch(stream: Stream, actions: Actions, display: Display) -> None:
             due = now + display.period
         # A little early, so that pictures come at their period and not a tick later.
         ended = stream.wait(min(_TICK, max(0.0, due - time.monotonic())))
+        if stream.error is not None and not stream.config.restart:
+            raise StreamsepError(f"the model has stopped ({stream.error}), so the separated sound ends here")
 
 
 def _tell(stream: Stream, actions: Actions, display: Display) -> None:

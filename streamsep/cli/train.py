@@ -74,8 +74,9 @@ def _train(args: argparse.Namespace, config: TrainConfig, out: Path, world: Worl
 
     from streamsep.models.lookahead import learning
     from streamsep.models.registry import build_preset
-    from streamsep.training.data import song_folders
+    from streamsep.training.data import check_learnable, song_folders
     from streamsep.training.loop import train
+    from streamsep.training.origin import check_start, origin_of, together
     from streamsep.training.stopping import check_fresh, forget
     from streamsep.training.teacher import Teacher
 
@@ -83,8 +84,11 @@ def _train(args: argparse.Namespace, config: TrainConfig, out: Path, world: Worl
     for root in roots:  # a wrong --data is told before anything is taken away or built
         song_folders(Path(root.path), config.data.subset)
     check_fresh(out, args.resume, args.restart)
+    before = origin_of(out) if args.resume else {}
+    check_start(out, before, _given(args))
     torch.manual_seed(config.batch.seed)
     model = learning(build_preset(config.model), config.lookaheads)
+    check_learnable(model.sources)  # type: ignore[arg-type]
     _start(model, args, config, world)
     teacher = Teacher.load(args.teacher, model.sources, world.device) if args.teacher else None  # type: ignore[arg-type]
     with world.one_by_one():
@@ -99,7 +103,7 @@ def _train(args: argparse.Namespace, config: TrainConfig, out: Path, world: Worl
         world=world,
         resume=args.resume,
         max_minutes=args.max_minutes,
-        export=_saving(_origin(args, library)),
+        export=_saving(together(before, _origin(args, library))),
         teacher=teacher,
     )
     skipped = f", {progress.skipped} without a finite gradient left out" if progress.skipped else ""
@@ -107,10 +111,13 @@ def _train(args: argparse.Namespace, config: TrainConfig, out: Path, world: Worl
 
 
 def _origin(args: argparse.Namespace, library: Library) -> dict[str, str]:
-    """Where the weights come from, beside the songs: what a licence may depend on."""
+    """Where the weights come from: the folders of songs, and what else was given."""
+    return {"data": ", ".join(sorted({Path(song.root).name for song in library.songs})), **_given(args)}
+
+
+def _given(args: argparse.Namespace) -> dict[str, str]:
     given = {"init": args.init, "init_matching": args.init_matching, "teacher": args.teacher, "voice": args.voice}
-    roots = ", ".join(sorted({Path(song.root).name for song in library.songs}))
-    return {"data": roots, **{name: Path(value).name for name, value in given.items() if value}}
+    return {name: Path(value).name for name, value in given.items() if value}
 
 
 def _saving(origin: dict[str, str]) -> Export:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import sys
@@ -15,6 +16,9 @@ _ARROWS = {"A": "up", "B": "down", "C": "right", "D": "left"}
 _KEY = re.compile(r"\x1b[\[O](?P<arrow>[ABCD])|\x1b(?:[\[O][0-?]*[ -/]*[@-~]|.)?|(?P<plain>.)", re.DOTALL)
 # The second character that the Windows console gives for an arrow, as the sequence of a terminal.
 _WINDOWS_ARROWS = {"H": "\x1b[A", "P": "\x1b[B", "M": "\x1b[C", "K": "\x1b[D"}
+# The beginning of a sequence whose end has yet to come, or Escape alone.
+_UNFINISHED = re.compile(r"\x1b(?:[\[O][0-?]*[ -/]*)?\Z")
+_GO_ON = 0.1  # seconds after which what is unfinished stays so
 _POLL = 0.05  # seconds between looks at the keyboard, on Windows
 
 
@@ -29,6 +33,16 @@ def split_keys(text: str) -> Iterator[str]:
             yield _ARROWS[match["arrow"]]
         elif match["plain"]:
             yield match["plain"]
+
+
+def split_unfinished(text: str) -> tuple[str, str]:
+    r"""What a terminal sent up to a sequence that goes on, and its beginning.
+
+    >>> split_unfinished("1\x1b[1;")
+    ('1', '\x1b[1;')
+    """
+    match = _UNFINISHED.search(text)
+    return (text[: match.start()], match.group()) if match else (text, "")
 
 
 def can_read_keys(stream: TextIO | None) -> bool:
@@ -65,8 +79,10 @@ class KeyReader:
             self._terminal.close()
 
     def _run(self) -> None:
-        while (text := self._terminal.read()) is not None:
-            for key in split_keys(text):
+        rest = ""
+        while (text := self._terminal.read(_GO_ON if rest else None)) is not None:
+            whole, rest = split_unfinished(rest + text) if text else ("", "")
+            for key in split_keys(whole):
                 self._press(key)
 
 
@@ -81,13 +97,17 @@ if sys.platform == "win32":
         def open(self) -> None:
             """Nothing to prepare."""
 
-        def read(self) -> str | None:
-            """What was typed since the last call, after waiting for it; None at the end."""
+        def read(self, timeout: float | None = None) -> str | None:
+            """What was typed since the last call, after waiting for it, at most for `timeout`; None at the end."""
             import msvcrt
 
+            waited = 0.0
             while not msvcrt.kbhit():
                 if self._stopping.wait(_POLL):
                     return None
+                waited += _POLL
+                if timeout is not None and waited >= timeout:
+                    return ""
             key = msvcrt.getwch()
             return _WINDOWS_ARROWS.get(msvcrt.getwch(), "") if key in "\x00\xe0" else key
 
@@ -107,6 +127,8 @@ else:
             self._descriptor = descriptor
             self._before: list[Any] = []
             self._wake_read, self._wake_write = -1, -1
+            # A character may be cut by a read as well; bytes that are none are left out.
+            self._decode = codecs.getincrementaldecoder("utf-8")("ignore").decode
 
         def open(self) -> None:
             """Keep the settings, then turn line editing and echo off."""
@@ -117,16 +139,18 @@ else:
             self._wake_read, self._wake_write = os.pipe()
             tty.setcbreak(self._descriptor, termios.TCSANOW)
 
-        def read(self) -> str | None:
-            """What was typed since the last call, after waiting for it; None at the end."""
+        def read(self, timeout: float | None = None) -> str | None:
+            """What was typed since the last call, after waiting for it, at most for `timeout`; None at the end."""
             import select
 
             try:
-                ready, _, _ = select.select([self._descriptor, self._wake_read], [], [])
+                ready, _, _ = select.select([self._descriptor, self._wake_read], [], [], timeout)
+                if not ready:
+                    return ""
                 data = b"" if self._wake_read in ready else os.read(self._descriptor, 1024)
             except OSError:
                 return None
-            return data.decode(errors="ignore") or None
+            return self._decode(data) if data else None
 
         def stop(self) -> None:
             """Let `read` return."""

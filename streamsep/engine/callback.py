@@ -19,6 +19,15 @@ from streamsep.engine.timing import LatencyBudget
 OnOverload = Literal["dry", "mute"]
 
 
+def dry_gains(inputs: int, outputs: int, on_overload: OnOverload) -> Audio:
+    """The gain of the dry mix in an overload, and what a bypass adds to it: there the mix is heard in any case.
+
+    Spread over several pairs of channels, it must still add up to the mix.
+    """
+    whole = inputs / outputs
+    return np.array([whole, 0.0] if on_overload == "dry" else [0.0, whole], dtype=np.float32)
+
+
 class DelayLine:
     """The input, `delay` frames ago."""
 
@@ -65,8 +74,7 @@ class Callback:
         self._link = link
         self._fade, self._recover, self._max_block = budget.fade, recover, max_block
         inputs, outputs = link.input.channels, link.output.channels
-        # Spread over several pairs of channels, the dry mix must still add up to the mix.
-        self._dry_gain = np.float32(inputs / outputs if on_overload == "dry" else 0.0)
+        self._dry_gains = dry_gains(inputs, outputs, on_overload)
         self._line = DelayLine(inputs, budget.lag, max_block)
         self._clean: Audio = np.zeros((inputs, max_block), dtype=np.float32)
         self._broken: NDArray[np.bool_] = np.zeros((inputs, max_block), dtype=bool)
@@ -74,7 +82,9 @@ class Callback:
         self._wet: Audio = np.zeros((outputs, max_block), dtype=np.float32)
         self._weight: Audio = np.zeros(max_block, dtype=np.float32)
         self._count: Audio = np.arange(1, max_block + 1, dtype=np.float32)
+        self._gain: Audio = np.zeros(max_block, dtype=np.float32)
         self._level = self._fade  # weight of the separated sound, in frames of fade
+        self._asked = 0  # how far the dry sound is what a bypass asks for, in frames of fade
         self._healthy = recover
         self._lag = budget.lag
         self._hole = -budget.lag  # end of the input that found no room last
@@ -123,7 +133,9 @@ class Callback:
         begin = int(counters[Counter.RECORD_FROM]) - 1
         early = max(0, begin - position)
         if begin >= 0 and early < frames:
-            self._link.mix.write_at(int(counters[Counter.RECORD_MIX]) + position + early - begin, clean[:, early:])
+            place = int(counters[Counter.RECORD_MIX]) + position + early - begin
+            if not self._link.mix.write_at(place, clean[:, early:]):
+                counters[Counter.MIX_GAPS] += frames - early
         counters[Counter.POSITION] += frames
 
     def _blend(self, waiting: int, wet: Audio, dry: Audio, outdata: Audio) -> None:
@@ -134,6 +146,7 @@ class Callback:
         self._healthy = self._healthy + frames if supplied else 0
         rising = supplied and self._healthy >= self._recover
         if rising and self._level == self._fade:
+            self._asked = 0
             np.copyto(outdata, wet)
             return
         self._link.counters[Counter.DRY_BLOCKS] += 1
@@ -142,7 +155,9 @@ class Callback:
         else:
             at_once = supplied or bypass
             weight = self._fall(frames, 0 if at_once else min(frames, max(0, waiting - self._level)), bypass)
-        self._cross_fade(weight, wet, dry, outdata)
+        # Once the bypass has ended the mix stays until the stems come back, unless they do not.
+        gain = self._dry_gain(frames, 1 if bypass else 0 if supplied else -1)
+        self._cross_fade(weight, gain, wet, dry, outdata)
 
     def _rise(self, frames: int) -> Audio:
         weight = self._weight[:frames]
@@ -166,12 +181,23 @@ class Callback:
         np.minimum(weight, 1.0, out=weight)
         return weight
 
-    def _cross_fade(self, weight: Audio, wet: Audio, dry: Audio, outdata: Audio) -> None:
+    def _dry_gain(self, frames: int, turn: int) -> Audio:
+        """From the gain of an overload to that of a bypass in a fade (`turn` 1), or back (-1)."""
+        gain = self._gain[:frames]
+        np.multiply(self._count[:frames], np.float32(turn), out=gain)
+        np.add(gain, self._asked, out=gain)
+        self._asked = min(self._fade, max(0, self._asked + turn * frames))
+        self._scaled(gain)
+        np.multiply(gain, self._dry_gains[1], out=gain)
+        np.add(gain, self._dry_gains[0], out=gain)
+        return gain
+
+    def _cross_fade(self, weight: Audio, gain: Audio, wet: Audio, dry: Audio, outdata: Audio) -> None:
         """`out = w * wet + (1 - w) * gain * dry`, the dry pair repeated over all pairs of outputs."""
         for channel in wet:  # numpy allocates a buffer to multiply rows by one row
             np.multiply(channel, weight, out=channel)
         np.subtract(1.0, weight, out=weight)
-        np.multiply(weight, self._dry_gain, out=weight)
+        np.multiply(weight, gain, out=weight)
         for channel in dry:
             np.multiply(channel, weight, out=channel)
         pair = dry.shape[0]

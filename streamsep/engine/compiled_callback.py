@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsep.engine.callback import OnOverload
+from streamsep.engine.callback import OnOverload, dry_gains
 from streamsep.engine.compiling import compile_functions
 from streamsep.engine.fence import compiled_fence, fence
 from streamsep.engine.link import Counter, Link
@@ -21,11 +21,11 @@ from streamsep.engine.timing import LatencyBudget
 Whole = NDArray[np.int64]
 _WRITTEN, _READ = 0, 8  # see Ring
 # The callback's own numbers.
-LEVEL, HEALTHY, HOLE, INDEX, FADE, RECOVER, LAG, DELAY = range(8)
+LEVEL, HEALTHY, HOLE, INDEX, FADE, RECOVER, LAG, DELAY, ASKED = range(9)
 _POSITION, _FADES, _DRY_BLOCKS = int(Counter.POSITION), int(Counter.FADES), int(Counter.DRY_BLOCKS)
 _LOST, _BYPASS = int(Counter.LOST_FRAMES), int(Counter.BYPASS)
 _BLIND, _SEAM = int(Counter.BLIND), int(Counter.SEAM)
-_FROM, _MIX = int(Counter.RECORD_FROM), int(Counter.RECORD_MIX)
+_FROM, _MIX, _MIX_GAPS = int(Counter.RECORD_FROM), int(Counter.RECORD_MIX), int(Counter.MIX_GAPS)
 
 
 class CallbackState(NamedTuple):
@@ -41,7 +41,7 @@ class CallbackState(NamedTuple):
     line: Audio
     clean: Audio
     own: Whole
-    dry_gain: Audio
+    dry_gains: Audio
 
 
 def make_state(
@@ -54,11 +54,10 @@ def make_state(
     own[[HEALTHY, RECOVER]] = recover
     own[[LAG, DELAY]] = budget.lag
     own[HOLE] = -budget.lag
-    dry_gain = np.full(1, inputs / outputs if on_overload == "dry" else 0.0, dtype=np.float32)
     line = np.zeros((inputs, budget.lag + max_block), dtype=np.float32)
     clean = np.zeros((inputs, max_block), dtype=np.float32)
     rings = (*link.input.arrays, *link.output.arrays, *link.mix.arrays)
-    return CallbackState(link.counters, *rings, line, clean, own, dry_gain)
+    return CallbackState(link.counters, *rings, line, clean, own, dry_gains(inputs, outputs, on_overload))
 
 
 @functools.cache
@@ -91,7 +90,9 @@ def handle(s: CallbackState, indata: Audio, outdata: Audio, frames: int) -> None
         start = 0 if supplied or bypass else min(frames, max(0, waiting - own[LEVEL]))
         if not rising and own[LEVEL] == own[FADE] and start < frames and not bypass:
             s.counters[_FADES] += 1
-        blend(s, outdata, frames, start, rising)
+        blend(s, outdata, frames, start, rising, 1 if bypass else 0 if supplied else -1)
+    else:
+        own[ASKED] = 0
     own[INDEX] += frames
 
 
@@ -110,22 +111,27 @@ def feed(s: CallbackState, indata: Audio, frames: int) -> None:
     begin = s.counters[_FROM] - 1
     early = max(0, begin - position)
     if begin >= 0 and early < frames:
-        write_at(s.mix_counters, s.mix, s.counters[_MIX] + position + early - begin, s.clean, early, frames)
+        place = s.counters[_MIX] + position + early - begin
+        if not write_at(s.mix_counters, s.mix, place, s.clean, early, frames):
+            s.counters[_MIX_GAPS] += frames - early
     fence()
     s.counters[_POSITION] = position + frames
 
 
-def blend(s: CallbackState, outdata: Audio, frames: int, start: int, rising: bool) -> None:
-    """Cross-fade to the dry mix from frame `start` on, or, rising, back to the separated sound."""
+def blend(s: CallbackState, outdata: Audio, frames: int, start: int, rising: bool, turn: int) -> None:
+    """Cross-fade to the dry mix from frame `start` on, or, rising, back to the separated sound; see `Callback`."""
     level, fade, index, size = s.own[LEVEL], s.own[FADE], s.own[INDEX] - s.own[DELAY], s.line.shape[1]
+    asked = s.own[ASKED]
     scale, one, zero = np.float32(1.0 / fade), np.float32(1), np.float32(0)
     for i in range(frames):
         aim = level + i + 1 if rising else min(level, level + start - i - 1)
         weight = min(max(np.float32(aim) * scale, zero), one)
-        rest = (one - weight) * s.dry_gain[0]
+        gain = min(max(np.float32(asked + turn * (i + 1)) * scale, zero), one) * s.dry_gains[1] + s.dry_gains[0]
+        rest = (one - weight) * gain
         for channel in range(outdata.shape[0]):
             dry = s.line[channel % s.line.shape[0], (index + i) % size]
             outdata[channel, i] = outdata[channel, i] * weight + dry * rest
+    s.own[ASKED] = min(fade, max(0, asked + turn * frames))
     s.own[LEVEL] = min(fade, level + frames) if rising else max(0, level - (frames - start))
 
 

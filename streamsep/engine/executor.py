@@ -126,6 +126,12 @@ def best_executor(model: Separator, batch: int, device: torch.device) -> str:
     return "onnx" if graph and find_spec("onnx") and find_spec("onnxruntime") else "eager"
 
 
+def check_executor(name: str) -> None:
+    """Raise StreamsepError unless there is such an executor."""
+    if name != "auto" and name not in EXECUTORS:
+        raise StreamsepError(f"unknown executor {name!r}; choose one of auto, {', '.join(sorted(EXECUTORS))}")
+
+
 def make_executor(
     name: str,
     model: Separator,
@@ -142,10 +148,9 @@ def make_executor(
     Raises:
         StreamsepError: an unknown name, a device that this machine does not have, or a precision that it does not know.
     """
+    check_executor(name)
     if name == "auto":
         name = best_executor(model, batch, torch.device(device))
-    if name not in EXECUTORS:
-        raise StreamsepError(f"unknown executor {name!r}; choose one of auto, {', '.join(sorted(EXECUTORS))}")
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise StreamsepError("there is no CUDA device on this machine; use --device cpu")
     if name == "cuda-graph" and torch.device(device).type != "cuda":

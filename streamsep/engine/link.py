@@ -19,6 +19,7 @@ class Counter(IntEnum):
     FADES = 2  # callback: times the separated sound had to give way
     DRY_BLOCKS = 3  # callback: blocks that did not hold the separated sound alone
     LOST_FRAMES = 4  # callback: input frames for which the ring had no room
+    MIX_GAPS = 5  # callback: frames that the recording's ring had no room for
     STEPS = 8  # worker: steps run
     LATE_HOPS = 9  # worker: hops finished after their deadline
     SKIPPED_HOPS = 10  # worker: hops never run, because they were hopelessly late
@@ -26,6 +27,7 @@ class Counter(IntEnum):
     DEVICE_BYTES = 12  # worker: memory taken on a GPU
     BLIND = 13  # worker: it knows nothing of the input before this frame, since another worker died there; 0: it does
     SEAM = 14  # worker: frames of output that were there before it came
+    STEM_GAPS = 15  # worker: frames that the recording's ring had no room for
     STOP = 16  # stream: 1 once the worker is to end
     BYPASS = 17  # stream: 1 while the dry mix is to be heard
     RECORD_FROM = 18  # stream: one more than the first input frame of the recording; 0: nothing is recorded

@@ -83,6 +83,11 @@ class Recorder:
         """Recorded so far."""
         return self._frames / self._sample_rate
 
+    @property
+    def busy(self) -> bool:
+        """Whether it still reads the rings."""
+        return self._thread is not None and self._thread.is_alive()
+
     def start(self, mix: int = 0, stems: int = 0) -> None:
         """Make the files and begin; a recorder runs once.
 
@@ -120,7 +125,7 @@ class Recorder:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout)
-            if self._thread.is_alive():
+            if self.busy:
                 self.error = f"the disk of {self._folder} does not keep up, so the end is missing; choose a faster one"
         return list(self._paths)
 

@@ -54,6 +54,8 @@ class Stream:
         self._process: DeviceProcess = make_process(self._link, self._budget, self._plan, config, backend, host)
         self._supervisor = Supervisor(host, backend, self._link, self._process, self.desk)
         self._recorder: Recorder | None = None
+        self._last: Recorder | None = None
+        self._gaps, self._told_gaps = 0, False  # frames that were lost to recordings; once a recording it is told
         self._running, self._delivering = False, False
 
     @property
@@ -170,8 +172,8 @@ class Stream:
     def events(self) -> list[str]:
         """What has gone wrong, or well again, since the last call, in sentences."""
         if self._recorder is not None and self._recorder.error is not None:
-            self._supervisor.tell(f"the recording has ended: {self._recorder.error}")
             self.stop_recording()
+        self._tell_gaps()
         return self._supervisor.events()
 
     @property
@@ -183,16 +185,19 @@ class Stream:
         """Record mix and stems, before their gains, from the next hop on; before the device runs, from its first.
 
         Raises:
-            StreamsepError: there is no room for it, or `folder` cannot be written.
+            StreamsepError: there is no room for it, `folder` cannot be written, or the last one is still being written.
         """
         if not self.config.record_seconds:
             raise StreamsepError("this stream was made without a recording; set record_seconds")
         self.stop_recording()
+        if self._last is not None and self._last.busy:  # it still reads the rings
+            raise StreamsepError("the disk is still writing the last recording; wait a moment, or choose a faster disk")
         info, link, counters = self.host.info, self._link, self._link.counters
         recorder = Recorder(
             link.mix, link.stems, sources=info.sources, sample_rate=info.sample_rate, latency=info.latency,
             folder=folder, codec=codec,
         )  # fmt: skip
+        self._told_gaps = False
         recorder.start(link.mix.written, link.stems.written)
         counters[Counter.RECORD_MIX], counters[Counter.RECORD_STEMS] = link.mix.written, link.stems.written
         # Far enough ahead that neither side has been there: a hop on which both begin.
@@ -205,8 +210,19 @@ class Stream:
         if self._recorder is None:
             return []
         self._link.counters[Counter.RECORD_FROM] = 0
-        recorder, self._recorder = self._recorder, None
-        return recorder.stop()
+        self._last, self._recorder = self._recorder, None
+        self._tell_gaps()
+        files = self._last.stop()
+        if self._last.error is not None:
+            self._supervisor.tell(f"the recording has ended: {self._last.error}")
+        return files
+
+    def _tell_gaps(self) -> None:
+        gaps = int(self._link.counters[Counter.MIX_GAPS] + self._link.counters[Counter.STEM_GAPS])
+        if gaps > self._gaps and not self._told_gaps:
+            self._told_gaps = True
+            self._supervisor.tell("the disk does not keep up, the recording has silent gaps; choose a faster one")
+        self._gaps = gaps
 
     def report(self) -> StreamReport:
         """The figures so far."""

@@ -109,7 +109,8 @@ class Worker:
         early = max(0, begin - first)
         if begin >= 0 and early < sources.shape[-1]:
             place = int(self._link.counters[Counter.RECORD_STEMS]) + first + early - begin
-            self._link.stems.write_at(place, sources.reshape(-1, sources.shape[-1])[:, early:])
+            if not self._link.stems.write_at(place, sources.reshape(-1, sources.shape[-1])[:, early:]):
+                self._link.counters[Counter.STEM_GAPS] += sources.shape[-1] - early
 
     def _skip_hopeless(self) -> None:
         """Give up a backlog that is too old to be worth its time.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 RATE = 44100
 _LOWEST, _HIGHEST = 40.0, 16000.0  # Hz, between which the equaliser's knobs lie
+_SILENCE = 1e-8  # mean square of what is taken for silence, 80 dB below full scale
 _PAD = 4096  # samples of silence that take up what the equaliser smears beyond the end
 
 
@@ -28,8 +29,8 @@ class EffectsConfig:
         swap: probability that a stem's left and right are exchanged.
         gain: dB by which a stem is moved, drawn evenly between the two.
         silence: probability that a stem falls silent.
-        instrumental: probability that a mixture loses its vocals.
-        vocals_only: probability that a mixture is its vocals alone.
+        instrumental: probability that a mixture loses its vocals, if something else sounds in it.
+        vocals_only: probability that a mixture is its vocals alone, if they sound.
         seed: of all draws.
     """
 
@@ -65,7 +66,7 @@ class BatchEffects:
         toned = torch.rand(shape, generator=draw) < config.tone
         curves = draw_curves(shape, stems.shape[-1] + _PAD, config.tone_gain, draw)
         swapped = torch.rand(shape, generator=draw) < config.swap
-        factors = self._gains(shape, draw) * self._kept(shape, draw)
+        factors = self._gains(shape, draw) * self._kept(sounding(stems), draw)
         out = equalise_batch(stems, torch.where(toned[..., None], curves, 0.0)) if toned.any() else stems
         out = torch.where(swapped[..., None, None].to(stems.device), out.flip(2), out)
         return out * factors[..., None, None].to(stems)
@@ -76,17 +77,23 @@ class BatchEffects:
         sign = torch.where(torch.rand(shape, generator=draw) < self.config.polarity, -1.0, 1.0)
         return sign * 10 ** (decibels / 20)
 
-    def _kept(self, shape: tuple[int, ...], draw: torch.Generator) -> Tensor:
-        """1 where a stem sounds, 0 where not; a mixture never falls silent by the loss of single stems."""
-        kept = torch.rand(shape, generator=draw) >= self.config.silence
-        kept = kept | ~kept.any(1, keepdim=True)
-        view = torch.rand(shape[0], generator=draw)
+    def _kept(self, sounds: Tensor, draw: torch.Generator) -> Tensor:
+        """1 where a stem is kept, 0 where not; of what `sounds [B, S]` in a mixture something is always left."""
+        kept = torch.rand(sounds.shape, generator=draw) >= self.config.silence
+        kept = kept | ~(kept & sounds).any(1, keepdim=True)
+        view = torch.rand(len(sounds), generator=draw)
         if "vocals" in self.sources:
             vocals = torch.tensor([name == "vocals" for name in self.sources])
             alone = view < self.config.vocals_only
-            without = (view >= self.config.vocals_only) & (view < self.config.vocals_only + self.config.instrumental)
+            without = ~alone & (view < self.config.vocals_only + self.config.instrumental)
+            alone, without = alone & (sounds & vocals).any(1), without & (sounds & ~vocals).any(1)
             kept = torch.where(alone[:, None], vocals, torch.where(without[:, None], ~vocals, kept))
         return kept.to(torch.float32)
+
+
+def sounding(stems: Tensor) -> Tensor:
+    """Which of the stems `[B, S, 2, T]` are no silence: `[B, S]`, on the CPU."""
+    return (stems.float().square().mean((2, 3)) > _SILENCE).cpu()
 
 
 def draw_curves(shape: Sequence[int], frames: int, strength: float, draw: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from streamsep.models.config_checks import check_order, check_range
 from streamsep.training.augment import crop_start, decibels, flip_and_swap, place_voice, read_at_speed
 from streamsep.training.clips import RATE, Clip, Generator, Samples
-from streamsep.training.data import STEMS, Library, Song
+from streamsep.training.data import STEMS, Library, Song, check_learnable
 from streamsep.training.in_time import Moment, Pace
 
 Range = tuple[float, float]
@@ -123,11 +123,15 @@ class BatchMaker:
 
     Of several processes, number `rank` draws its `config.size` rows of the whole: two with batches of b draw what one
     with a batch of 2 b draws.
+
+    Raises:
+        StreamsepError: the model has a stem that songs do not have.
     """
 
     def __init__(
         self, library: Library, config: BatchConfig, sources: Sequence[str], hop: int, *, rank: int = 0
     ) -> None:
+        check_learnable(sources)
         self.library, self.config, self.sources = library, config, tuple(sources)
         self.rows = range(rank * config.size, (rank + 1) * config.size)
         self.frames = max(round(config.seconds * RATE / hop), 1) * hop

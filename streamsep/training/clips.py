@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from streamsep.damage import has_length
 from streamsep.errors import StreamsepError
 from streamsep.files import read_audio, staged
-from streamsep.training.bandwidth import measure_bandwidth
+from streamsep.training.bandwidth import MEASURE, measure_bandwidth
 
 RATE = 44100
 BLOCK = RATE // 10  # samples a value of the loudness envelope
@@ -104,9 +104,9 @@ def made_clip(make: Callable[[], Samples], stem: Path, stamp: Mapping[str, Any])
     if record is None or record["stamp"] != stamp:
         record = _store(make(), stem, stamp)
     samples = np.load(_name(stem, ".npy"), mmap_mode="r")
-    if "band" not in record:
+    if record.get("measure") != MEASURE:
         band = measure_bandwidth(samples, RATE)
-        record["band"] = band if math.isfinite(band) else None
+        record |= {"band": band if math.isfinite(band) else None, "measure": MEASURE}
         _write_record(record, stem)
     return Clip(
         samples=samples,

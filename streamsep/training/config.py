@@ -19,7 +19,7 @@ class OptimiserConfig:
         kind: "adamw", or "muon": Muon on matrices and kernels, AdamW on all else and on very large matrices.
         lr: peak learning rate.
         betas: AdamW's decay rates of the moments.
-        weight_decay: AdamW's, on matrices only.
+        weight_decay: AdamW's, on matrices and kernels only; with "muon" of those that Muon moves, and of nothing else.
         warm_up: steps of linear rise.
         final: last learning rate as a fraction of the peak.
         clip: largest gradient norm; larger ones are scaled down.

@@ -47,7 +47,7 @@ class DataConfig:
         exclude: songs that are never trained on, beside those of `validation`.
         validation: held-out songs on which progress is measured.
         joined: song -> stems that its files do not keep apart, the file that holds the rest last:
-            `[bass, other]` where a bass line lives inside `other`.
+            `[bass, other]` where a bass line lives inside `other`; the last must have a recording if any has.
         voices: folders of the voice directory to use; empty means all.
         practice: minutes of each of drums, bass and other to render from sampled instruments; 0 for none.
         subset: the part of a MUSDB18-HQ tree that is trained on.
@@ -93,7 +93,7 @@ class Library:
         songs: trained on.
         extra: recordings of one stem alone, by stem.
         validation: held out.
-        absent: songs that the configuration holds out or calls joined, and that are not there.
+        absent: songs that the configuration excludes, holds out or calls joined, and that are not there.
         shares: root -> how often its songs are drawn; empty where that is by their length.
     """
 
@@ -124,8 +124,9 @@ def open_library(
         quiet: no progress bars.
 
     Raises:
-        StreamsepError: no song found, none left to train on, an unreadable file, or instruments where the configuration
-            asks for no practice; practice without instruments is left out.
+        StreamsepError: no song found, none left to train on, an unreadable file, joined stems of which the last has no
+            recording, or instruments where the configuration asks for no practice; practice without instruments is
+            left out.
     """
     roots = [Root(str(data))] if isinstance(data, Path) else list(data)
     trees = [
@@ -138,8 +139,8 @@ def open_library(
     if not any(set(tree.trained) - aside for tree in trees):
         where = " and ".join(root.path for root in roots)
         raise StreamsepError(f"every song of {where} is excluded from training; shorten `exclude` or `validation`")
-    everywhere = {name for tree in trees for name in tree.all}
-    absent = [name for name in dict.fromkeys((*config.validation, *config.joined)) if name not in everywhere]
+    for tree in trees:
+        _check_holders(tree, config.joined)
     songs: list[Song] = []
     validation: list[Song] = []
     for tree in trees:
@@ -150,7 +151,7 @@ def open_library(
     extra = {"vocals": _open_voices(voice, config.voices, cache, quiet)} if voice else {}
     if instruments is not None:
         extra |= open_practice(instruments, config.practice, _cache_folder(cache, instruments), quiet=quiet)
-    return Library(tuple(songs), extra, tuple(validation), tuple(absent), _shares(roots))
+    return Library(tuple(songs), extra, tuple(validation), _absent(trees, config), _shares(roots))
 
 
 class Tree(NamedTuple):
@@ -159,6 +160,12 @@ class Tree(NamedTuple):
     root: str
     trained: dict[str, Path]
     all: dict[str, Path]
+
+
+def _absent(trees: Sequence[Tree], config: DataConfig) -> tuple[str, ...]:
+    everywhere = {name for tree in trees for name in tree.all}
+    named = dict.fromkeys((*config.exclude, *config.validation, *config.joined))
+    return tuple(name for name in named if name not in everywhere)
 
 
 def _shares(roots: Sequence[Root]) -> dict[str, float]:
@@ -208,3 +215,28 @@ def _check_stems(joined: Mapping[str, Collection[str]]) -> None:
     for name, stems in joined.items():
         if len(stems) < 2 or not set(stems) <= set(STEMS):
             raise StreamsepError(f"`joined` of {name!r} must list at least two of {', '.join(STEMS)}")
+
+
+def _check_holders(tree: Tree, joined: Mapping[str, Sequence[str]]) -> None:
+    """Of joined stems the last must have the file that holds the others: its sound would be taken for its own alone."""
+    for name, stems in joined.items():
+        files = song_files(tree.all[name]).stems if name in tree.all else {}
+        if found := [stem for stem in stems if stem in files and stems[-1] not in files]:
+            raise StreamsepError(
+                f"`joined` of {name!r} ends with {stems[-1]}, of which there is no recording; put {found[0]} last, "
+                "the stem whose file holds the rest"
+            )
+
+
+def check_learnable(sources: Sequence[str]) -> None:
+    """Whether songs can tell of every stem of a model.
+
+    Raises:
+        StreamsepError: of one they cannot; the model would learn to keep it silent.
+    """
+    unknown = [stem for stem in sources if stem not in STEMS]
+    if unknown:
+        raise StreamsepError(
+            f"songs tell nothing of {', '.join(unknown)}, which the model would learn to keep silent; choose a model "
+            f"of {', '.join(STEMS)}"
+        )

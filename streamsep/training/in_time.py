@@ -68,8 +68,14 @@ class Moment(NamedTuple):
     speeds: tuple[float, float]
 
     def pace(self, song: Tempo | None) -> Pace | None:
-        """How a song of a tempo comes into it; None if that is unknown or too far away."""
-        low, high = self.speeds
-        ratios = [] if song is None else [times * self.tempo.bpm / song.bpm for times in _DOUBLES]
-        speed = next((ratio for ratio in ratios if low <= ratio <= high), None)
-        return None if song is None or speed is None else Pace(song, speed, self.place)
+        """How a song of a tempo comes into it; None if that is unknown or too far away.
+
+        In a song of double tempo a bar is half as long: it is twice as far in its own.
+        """
+        if song is None:
+            return None
+        for times in _DOUBLES:
+            speed = times * self.tempo.bpm / song.bpm
+            if self.speeds[0] <= speed <= self.speeds[1]:
+                return Pace(song, speed, self.place * times % 1)
+        return None

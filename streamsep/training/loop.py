@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from streamsep.training.validation import Score, validate
 _PATIENCE = 100  # steps without a finite gradient
 
 Export = Callable[[nn.Module, Path, dict[str, Any]], None]
+_T = TypeVar("_T")
 
 
 def train(
@@ -101,27 +103,33 @@ class Trainer:
         objective = Objective(self.model, config.loss, config.lookaheads, bf16=config.loop.bf16, teacher=teacher)
         if config.loop.compile:
             objective.compile(dynamic=False)  # in place: hooks of the world's wrapping stay around it
-        self._check_lengths(objective)
-        self.objective = world.wrap(objective)
         self.batches = BatchMaker(library, config.batch, model.sources, objective.hop, rank=world.rank)  # type: ignore[arg-type]
+        self._check_lengths(max(timing(model)[1] for model in objective.models))
+        self.objective, self._draw = world.wrap(objective), objective.draw
         self.effects = None if config.effects is None else BatchEffects(config.effects, self.batches.sources)
         self.optimiser = optimiser_of(self.model, config.optimiser)
         self.average = Average(self.model, config.optimiser.ema)
         self.progress, self._in_a_row = Progress(), 0
         self.score: Score | None = None
 
-    def _check_lengths(self, objective: Objective) -> None:
-        """Whether pieces and excerpts are longer than what is not scored of them."""
-        config, latency = self.config, max(timing(model)[1] for model in objective.models) / RATE
+    def _check_lengths(self, latency: int) -> None:
+        """Whether pieces and excerpts are longer than what is not scored of them, and hold the longest spectrum."""
+        config = self.config
         lengths = {"batch: seconds": config.batch.seconds}
         if self.library.validation:
             lengths["loop: excerpt_seconds"] = config.loop.excerpt_seconds
         for name, seconds in lengths.items():
-            if seconds <= config.loss.warm + latency:
+            if seconds <= config.loss.warm + latency / RATE:
                 raise StreamsepError(
                     f"{name} of {seconds:g} s leaves nothing to score after a start of {config.loss.warm:g} s and a "
-                    f"latency of {latency:.2g} s; lengthen it"
+                    f"latency of {latency / RATE:.2g} s; lengthen it"
                 )
+        scored = self.batches.frames - round(config.loss.warm * RATE) - latency
+        if config.loss.longest > scored:
+            raise StreamsepError(
+                f"batch: seconds of {config.batch.seconds:g} s leaves {scored} samples to score, fewer than the "
+                f"{config.loss.longest} of the longest of `loss: ffts`; lengthen it, or leave that one out"
+            )
 
     def resume(self) -> None:
         """Go on from the saved state, if there is one."""
@@ -171,30 +179,34 @@ class Trainer:
     def _part(self) -> float:
         return self.config.loop.part(self.progress.step, self.progress.elapsed / 3600)
 
-    def _timed(self, work: Callable[[], None]) -> None:
+    def _timed(self, work: Callable[[], _T]) -> _T:
         began = time.monotonic()
-        work()
+        result = work()
         self.progress.elapsed += time.monotonic() - began
+        return result
 
     def _batches(self) -> Iterator[Batch]:
         """Batches from the current step on, drawn one ahead in a thread where asked."""
         step = self.progress.step
         if not self.config.loop.prefetch:
             while True:
-                yield self._timed_batch(step)
+                yield self._timed(partial(self.batches, step))
                 step += 1
         with ThreadPoolExecutor(1) as pool:
             coming: Future[Batch] = pool.submit(self.batches, step)
             while True:
-                batch, step = coming.result(), step + 1
+                batch, step = self._timed(coming.result), step + 1
                 coming = pool.submit(self.batches, step)
                 yield batch
 
-    def _timed_batch(self, step: int) -> Batch:
-        began = time.monotonic()
-        batch = self.batches(step)
-        self.progress.elapsed += time.monotonic() - began
-        return batch
+    def _seeded(self) -> int:
+        """Seed what the step draws. Its look-ahead all processes draw alike: none waits for one that looks farther."""
+        seed, step = self.config.batch.seed, self.progress.step
+        torch.manual_seed(_seed(seed, step, 0))
+        which = self._draw()
+        if not self.world.first:
+            torch.manual_seed(_seed(seed, step, self.world.rank))
+        return which
 
     def step(self, batch: Batch) -> None:
         """One update; a step whose gradient is not finite is left out and counted."""
@@ -202,11 +214,11 @@ class Trainer:
         lr = learning_rate(progress.step, self._part(), settings)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        torch.manual_seed(_seed(self.config.batch.seed, progress.step, self.world.rank))
+        which = self._seeded()
         batch = batch.to(self.world.device)
         if self.effects is not None:
             batch = varied(batch, self.effects, progress.step, self.batches.rows)
-        loss, parts = self.objective(batch)
+        loss, parts = self.objective(batch, which)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)

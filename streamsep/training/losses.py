@@ -9,9 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from streamsep.models.config_checks import check_range
 from streamsep.training.batches import Batch
 from streamsep.training.clips import RATE
 from streamsep.training.spectra import energies, lowpassed
+
+_SPECTRAL = ("spectral", "linear", "log")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,23 @@ class LossConfig:
     rest_db: float = 45.0
     rest_seconds: float = 0.25
     teacher_seconds: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("l1", *_SPECTRAL, "energy", "si_sdr", "rests", "teacher"):
+            check_range(name, getattr(self, name), 0, 10**9)
+        check_range("warm", self.warm, 0, 86400)
+        check_range("power", self.power, 0.01, 10)
+        for name in ("floor_db", "rest_db"):
+            check_range(name, getattr(self, name), -300, 300)
+        for name in ("rest_seconds", "teacher_seconds"):
+            check_range(name, getattr(self, name), 0.001, 86400)
+        if not self.ffts or any(size < 2 or size % 2 for size in self.ffts):
+            raise ValueError(f"ffts must be even numbers above 0, one at least, not {list(self.ffts)}")
+
+    @property
+    def longest(self) -> int:
+        """Samples that the spectra need at least; 0 where none is asked for."""
+        return max(self.ffts) if any(getattr(self, name) for name in _SPECTRAL) else 0
 
 
 class Asked(NamedTuple):
@@ -104,7 +124,7 @@ def separation_loss(
     parts = {name: term(asked, config) for name, term in _TERMS.items() if getattr(config, name)}
     parts |= _spectral_terms(asked, config)
     if taught is not None and config.teacher:
-        parts["teacher"] = _teacher(asked, student, taught[..., skip:stop] / unit, batch.known, config)
+        parts["teacher"] = _teacher(asked, student, taught[..., skip:stop] / unit, batch, config)
     loss = sum((getattr(config, name) * part for name, part in parts.items()), estimate.new_zeros(()))
     with torch.no_grad():
         truth, error = (x.square().sum((1, 2, 3)).clamp_min(1e-12) for x in (asked.truth, asked.error))
@@ -140,10 +160,14 @@ def within(band: Tensor, known: Tensor, rows: Tensor) -> Tensor:
 
 
 def _ask(student: Tensor, truth: Tensor, batch: Batch) -> Asked:
-    estimate, truth = (together(batch.known, x) for x in (student, truth))
-    if batch.band is not None:
-        estimate, truth = (within(batch.band, batch.known, x) for x in (estimate, truth))
+    estimate, truth = (_known(x, batch) for x in (student, truth))
     return Asked(estimate, truth, estimate - truth, (batch.known.sum(-1) > 0).to(truth.dtype))
+
+
+def _known(sources: Tensor, batch: Batch) -> Tensor:
+    """What of `sources [B, S, C, T]` can be compared: sums of stems, below their recordings' bands."""
+    rows = together(batch.known, sources)
+    return rows if batch.band is None else within(batch.band, batch.known, rows)
 
 
 def _l1(asked: Asked, config: LossConfig) -> Tensor:
@@ -202,12 +226,12 @@ def _spectral_terms(asked: Asked, config: LossConfig) -> dict[str, Tensor]:
     return {name: torch.stack(values).mean() for name, values in parts.items()}
 
 
-def _teacher(asked: Asked, student: Tensor, taught: Tensor, known: Tensor, config: LossConfig) -> Tensor:
+def _teacher(asked: Asked, student: Tensor, taught: Tensor, batch: Batch, config: LossConfig) -> Tensor:
     """L1 to the teacher's stems in the pieces where its rows are nearer to the truth than the student's."""
     with torch.no_grad():
-        miss = together(known, taught) - asked.truth
+        miss = _known(taught, batch) - asked.truth
         ours, theirs = (_pieces(x, config.teacher_seconds).square().mean((2, 4)) for x in (asked.error, miss))
-        better = torch.einsum("bij,bip->bjp", (known > 0).to(ours.dtype), (theirs < ours).to(ours.dtype))
+        better = torch.einsum("bij,bip->bjp", (batch.known > 0).to(ours.dtype), (theirs < ours).to(ours.dtype))
     distance = _pieces(student - taught, config.teacher_seconds).abs().mean((2, 4))
     return (distance * better).mean()
 

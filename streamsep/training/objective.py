@@ -21,7 +21,7 @@ class Objective(nn.Module):
 
     Args:
         model: causal (with `hop`, `latency` and, for a warm state, `init_state` and `step`) or offline.
-        lookaheads: hops that a causal model looks ahead, one of them drawn at every call; none for its own.
+        lookaheads: hops that a causal model looks ahead, one of them at every call; none for its own.
         bf16: run the model under bfloat16 autocast; its spectrograms and the loss stay in float32.
         teacher: `mix [B, C, T] -> sources [B, S, C, T]`, not late; no part of what is trained.
 
@@ -40,9 +40,13 @@ class Objective(nn.Module):
         self.models = nn.ModuleList([with_lookahead(model, hops) for hops in lookaheads] or [model])
         self.hop, _ = timing(model)
 
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss and, detached, its parts."""
-        model = self.models[int(torch.randint(len(self.models), ())) if len(self.models) > 1 else 0]
+    def draw(self) -> int:
+        """Number of a look-ahead, by PyTorch's own generator."""
+        return int(torch.randint(len(self.models), ())) if len(self.models) > 1 else 0
+
+    def forward(self, batch: Batch, which: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss with look-ahead number `which` and, detached, its parts."""
+        model = self.models[which]
         taught = None if self.teacher is None else self.teacher(batch.mix)
         with torch.autocast(batch.mix.device.type, torch.bfloat16, enabled=self.bf16):
             estimate = self._estimate(model, batch.mix)

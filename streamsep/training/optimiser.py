@@ -27,7 +27,7 @@ class Muon:
     A matrix's step is its momentum with all singular values made alike, as large as AdamW's step would be (Liu et al.
     2025, arXiv:2502.16982), so that both take the same learning rate. A kernel is a matrix of outputs by all the rest
     (of inputs by the rest, where it is transposed). Matrices of more than `largest` numbers, which would take longer
-    than all else in the step, are AdamW's too.
+    than all else in the step, are AdamW's too. Weights decay under Muon only, not what AdamW moves here.
     """
 
     def __init__(self, model: nn.Module, config: OptimiserConfig, narrowest: int = 8, largest: int = 2_000_000) -> None:

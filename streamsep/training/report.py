@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from streamsep.files import staged
 from streamsep.training.validation import Score
+
+_CURE = "choose another --out"
 
 
 class Report:
@@ -73,13 +75,33 @@ class Report:
 
 
 def append_row(path: Path, row: Mapping[str, float]) -> None:
-    """Add a row to a CSV file; the first one brings the header."""
-    new = not path.exists()
+    """Add a row to a CSV file; the first one brings the header, and one of another loss adds its columns to it."""
+    names = _header(path)
+    if added := [name for name in row if name not in names]:
+        names += added
+        _write_again(path, names)
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow({name: value if isinstance(value, int) else f"{value:.6g}" for name, value in row.items()})
+        written = {name: value if isinstance(value, int) else f"{value:.6g}" for name, value in row.items()}
+        csv.DictWriter(file, names).writerow(written)
+
+
+def _header(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), [])
+
+
+def _write_again(path: Path, names: Sequence[str]) -> None:
+    """The same rows under more columns, the new ones empty."""
+    rows: list[dict[str, str]] = []
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    with staged([path], _CURE) as (temporary,), temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _keep_until(path: Path, step: int) -> None:
@@ -88,5 +110,5 @@ def _keep_until(path: Path, step: int) -> None:
         return
     header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
     kept = [row for row in rows if row.endswith("\n") and float(row.split(",", 1)[0]) <= step]
-    with staged([path], "choose another --out") as (temporary,):
+    with staged([path], _CURE) as (temporary,):
         temporary.write_text(header + "".join(kept), encoding="utf-8")

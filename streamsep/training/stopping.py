@@ -33,12 +33,19 @@ def check_fresh(out: Path, resume: bool, restart: bool) -> None:
     """Refuse to overwrite a run by accident.
 
     Raises:
-        StreamsepError: `out` holds a run and neither was asked for, or is no folder.
+        StreamsepError: `out` holds a run and neither was asked for, or weights without a state, or is no folder.
     """
     if out.exists() and not out.is_dir():
         raise StreamsepError(f"{out} is no folder; choose another --out")
-    if (out / "state.pt").exists() and not (resume or restart):
-        raise StreamsepError(f"{out} already holds a run; go on with --resume or start anew with --restart")
+    if restart:
+        return
+    if (out / "state.pt").exists():
+        if not resume:
+            raise StreamsepError(f"{out} already holds a run; go on with --resume or start anew with --restart")
+    elif held := [name for name in _FILES if name.endswith(".safetensors") and (out / name).exists()]:
+        raise StreamsepError(
+            f"{out} holds {held[0]} but no state to go on from; choose another --out, or let it go with --restart"
+        )
 
 
 def forget(out: Path) -> None:
