@@ -211,10 +211,11 @@ class Stream:
             return []
         self._link.counters[Counter.RECORD_FROM] = 0
         self._last, self._recorder = self._recorder, None
-        self._tell_gaps()
         files = self._last.stop()
         if self._last.error is not None:
+            self._told_gaps = True  # whatever was missing after that
             self._supervisor.tell(f"the recording has ended: {self._last.error}")
+        self._tell_gaps()
         return files
 
     def _tell_gaps(self) -> None:
