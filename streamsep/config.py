@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from pathlib import Path
@@ -14,7 +15,8 @@ from streamsep.errors import StreamsepError
 
 T = TypeVar("T")
 
-_INFINITE = ("inf", "+inf", "-inf")  # YAML itself writes .inf
+# Numbers that YAML 1.1 takes for text: it writes .inf, and 1e-3 as 1.0e-3.
+_NUMBER = re.compile(r"[-+]?(inf|(\d+\.?\d*|\.\d+)[eE][-+]?\d+)", re.ASCII)
 # What PyYAML lets through from its constructors, such as 2024-02-30 or !!int word.
 _MISTAKEN = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
 
@@ -153,12 +155,18 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _convert_sequence(origin, args, value, where)
     if origin is dict and isinstance(value, dict):
         return {key: _convert(args[1], item, f"{where}.{key}") for key, item in value.items()}
-    if hint is float and ((isinstance(value, int) and not isinstance(value, bool)) or value in _INFINITE):
+    if hint is float and _is_number(value):
         return float(value)
     plain = origin or hint
     if not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):
         raise StreamsepError(f"{where}: expected {getattr(plain, '__name__', plain)}, got {value!r}")
     return value
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return _NUMBER.fullmatch(value) is not None
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:

@@ -96,7 +96,7 @@ def test_plain_data_comes_back_as_it_went_in() -> None:
         ({"limit": 1.0}, "Outer: limit: expected int, got 1.0"),
         ({"inner": {"size": True}}, "Outer: inner: size: expected int, got True"),
         ({"inner": {"size": 1, "rate": True}}, "rate: expected float, got True"),
-        ({"inner": {"size": 1, "rate": "1e-3"}}, "rate: expected float, got '1e-3'"),
+        ({"inner": {"size": 1, "rate": "1.5"}}, "rate: expected float, got '1.5'"),
         ({"inner": {}}, "Outer: inner: missing key 'size'"),
         ({"inner": None}, "Outer: inner: expected a mapping, got None"),
         ({"inner": [1]}, r"Outer: inner: expected a mapping, got \[1\]"),
@@ -189,10 +189,12 @@ def test_names_that_no_file_can_have_are_told(tmp_path: Path) -> None:
         read_yaml("a\0b.yaml")
 
 
-def test_infinity_may_be_written_as_the_flags_take_it() -> None:
-    rates = [from_dict(Inner, {"size": 1, "rate": text}).rate for text in ("inf", "+inf", "-inf")]
-    assert rates == [math.inf, math.inf, -math.inf]
-    for text in ("nan", "infinite", "1"):
+def test_numbers_may_be_written_as_the_flags_take_them(tmp_path: Path) -> None:
+    """Also those that YAML 1.1 takes for text."""
+    for text, number in {"inf": math.inf, "-inf": -math.inf, "1e-3": 0.001, "-.5E2": -50.0, "2.e+3": 2000.0}.items():
+        (tmp_path / "a.yaml").write_text(f"size: 1\nrate: {text}\n")
+        assert from_dict(Inner, read_yaml(tmp_path / "a.yaml")).rate == number
+    for text in ("nan", "infinite", "1", "1e", "e3", "1e-3 s", "1_0e2"):
         with pytest.raises(StreamsepError, match="rate: expected float"):
             from_dict(Inner, {"size": 1, "rate": text})
 

@@ -54,6 +54,14 @@ def test_shapes_and_sum() -> None:
     assert (batch.mix.abs().amax((1, 2)) > 0).all()
 
 
+def test_what_is_left_after_silencing_sounds() -> None:
+    """Half of the draws would keep the resting bass alone."""
+    rest = replace(make_clip(1), samples=np.zeros((88200, 2), np.int16))
+    library = Library(songs=(Song("half", {"drums": make_clip(5), "bass": rest}),), extra={}, validation=())
+    batch = BatchMaker(library, replace(CONFIG, remix=0.0, silence=0.7, size=24), STEMS, HOP)(0)
+    assert (batch.mix.abs().amax((1, 2)) > 0).all()
+
+
 def test_a_stem_that_its_song_lacks_is_silent_in_the_own_mix() -> None:
     config = replace(CONFIG, remix=0.0, extra={}, silence=0.0, size=24)
     batch = BatchMaker(make_library(), config, STEMS, HOP)(0)

@@ -205,10 +205,11 @@ def test_a_state_in_parts_is_the_same_state(tmp_path: Path) -> None:
 
 def test_an_origin_names_all_that_was_learnt_from_once() -> None:
     before = {"data": "real, rend", "teacher": "htdemucs"}
-    assert together(before, {"data": "rend, more", "voice": "v"}) == {
+    assert together(before, {"data": "rend, more", "voice": "v", "instruments": "i"}) == {
         "data": "real, rend, more",
         "teacher": "htdemucs",
         "voice": "v",
+        "instruments": "i",
     }
     with pytest.raises(StreamsepError, match="began without --init; leave --init out"):
         check_start(Path("run"), before, {"init": "a"})

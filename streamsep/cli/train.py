@@ -116,7 +116,7 @@ def _origin(args: argparse.Namespace, library: Library) -> dict[str, str]:
 
 
 def _given(args: argparse.Namespace) -> dict[str, str]:
-    given = {"init": args.init, "init_matching": args.init_matching, "teacher": args.teacher, "voice": args.voice}
+    given = {name: getattr(args, name) for name in ("init", "init_matching", "teacher", "voice", "instruments")}
     return {name: Path(value).name for name, value in given.items() if value}
 
 

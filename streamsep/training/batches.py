@@ -232,7 +232,7 @@ class BatchMaker:
 
     def _silence(self, stems: Crops, rng: Generator) -> Crops:
         kept = {stem: crop for stem, crop in stems.items() if rng.random() >= self.config.silence}
-        return kept or stems
+        return kept if any(crop.samples.any() for crop in kept.values()) else stems
 
 
 def known_apart(sources: Sequence[str], joined: Sequence[str]) -> Samples:

@@ -10,7 +10,7 @@ from streamsep.models.checkpoint import read_record
 Origin = dict[str, str]
 
 _STARTS = {"init": "--init", "init_matching": "--init-matching"}
-_NAMES = ("data", *_STARTS, "teacher", "voice")
+_NAMES = ("data", *_STARTS, "teacher", "voice", "instruments")
 
 
 def origin_of(out: Path) -> Origin:
