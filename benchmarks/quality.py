@@ -132,7 +132,7 @@ def find_songs(args: argparse.Namespace) -> dict[str, list[SongFiles]]:
     """Songs by group.
 
     Raises:
-        StreamsepError: no songs, or a folder without stems.
+        StreamsepError: no songs, a folder without stems, or songs of one name in both groups.
     """
     real = [(folder, song_in_folder(folder, STEMS)) for folder in args.real]
     if absent := [folder for folder, song in real if song is None]:
@@ -143,6 +143,8 @@ def find_songs(args: argparse.Namespace) -> dict[str, list[SongFiles]]:
     }
     if not any(groups.values()):
         raise StreamsepError("no song is named; add --real SONG, --rendered DIR or both")
+    if twice := {song.name for song in groups["real"]} & {song.name for song in groups["rendered"]}:
+        raise StreamsepError(f"both a real song and a rendered one are called {min(twice)!r}; rename a folder")
     return {name: songs for name, songs in groups.items() if songs}
 
 

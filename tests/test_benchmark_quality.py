@@ -115,3 +115,12 @@ def test_no_songs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "quality: error: no song is named; add --real SONG" in capsys.readouterr().err
     assert quality.main(["--real", str(tmp_path)]) == 1
     assert "there is no stem in the folder" in capsys.readouterr().err
+
+
+def test_one_name_in_both_groups_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """One of the two would be missing among the songs."""
+    for group in ("real", "rendered"):
+        write_audio(tmp_path / group / "a" / "drums.wav", np.full((2, 900), 0.1, np.float32), 44100)
+    flags = ["--real", str(tmp_path / "real" / "a"), "--rendered", str(tmp_path / "rendered"), "-s", "irm"]
+    assert quality.main([*flags, "-o", str(tmp_path / "out")]) == 1
+    assert "both a real song and a rendered one are called 'a'; rename a folder" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import torch
 
 import streamsep.training.start  # noqa: F401 (before `data` replaces the `load_model` that it takes)
 from streamsep.cli import main
+from streamsep.evaluation import apart
 from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
 from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
 from streamsep.models.registry import build_preset
@@ -76,11 +77,37 @@ def test_a_comparison_ignores_no_flag(data: Path, capsys: pytest.CaptureFixture[
     assert f"leave out {flag}" in capsys.readouterr().err and not (data.parent / "out").exists()
 
 
+def test_a_model_beside_systems_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--data", str(data), "-o", str(data.parent / "out"), "-s", "irm", "-n", "live-23-small"]
+    assert main(["evaluate", *given]) == 1
+    assert "--model has no effect beside --system" in capsys.readouterr().err and not (data.parent / "out").exists()
+
+
 def test_a_song_may_have_a_comma_in_its_name(data: Path) -> None:
     figures = data.parent / "figures.json"
     (data / "one").rename(data / "Artist, Title")
     assert evaluate(data, "--songs", "Artist, Title", "--json", figures) == 0
     assert list(json.loads(figures.read_text())["songs"]) == ["Artist, Title"]
+
+
+def test_only_stems_that_files_keep_apart_are_scored(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rng: np.random.Generator
+) -> None:
+    """Of a voice beside the rest the rest is no stem; a comparison, whose song it is a part of, does without both."""
+    for name in ("vocals", "no_vocals"):
+        (data / "two").mkdir(exist_ok=True)
+        soundfile.write(data / "two" / f"{name}.wav", 0.1 * rng.standard_normal((4410, 2)), 44100)
+    figures = data.parent / "figures.json"
+    assert evaluate(data, "--json", figures) == 0
+    assert {name: list(scores) for name, scores in json.loads(figures.read_text())["songs"].items()} == {
+        "one": ["drums", "bass"],
+        "two": ["vocals"],
+    }
+    monkeypatch.setattr(apart, "run_apart", lambda work, *arguments, name="": work(*arguments))
+    given = ["--data", str(data), "--songs", "two", "-s", "mixture", "--no-report", "-o", str(data.parent / "out")]
+    capsys.readouterr()
+    assert main(["evaluate", *given]) == 1
+    assert "no_vocals.wav holds several stems in one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -16,17 +17,20 @@ import pytest
 import torch
 
 from streamsep.errors import StreamsepError
-from streamsep.evaluation import apart, separation
+from streamsep.evaluation import apart, comparison, separation
 from streamsep.evaluation.apart import run_apart
-from streamsep.evaluation.material import Material
+from streamsep.evaluation.comparison import Plan
+from streamsep.evaluation.material import Material, Wanted, prepare
 from streamsep.evaluation.measures import song as song_measures
 from streamsep.evaluation.measures.difference import difference
 from streamsep.evaluation.separation import Task, Waves, arrange, peak_memory, separate
-from streamsep.evaluation.systems import parse_systems
+from streamsep.evaluation.songs import SongFiles, reserved
+from streamsep.evaluation.systems import look_at, parse_systems
 from streamsep.files import write_audio
 from streamsep.models.apply import apply_model
 from streamsep.models.checkpoint import save_checkpoint
 from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
+from streamsep.models.tuning import StepTimes, Tuning, save_tuning, this_place
 from tests.models import tiny
 from tools import compare_streaming_offline as tool
 
@@ -170,7 +174,10 @@ def test_without_proc_the_peak_is_that_of_getrusage(monkeypatch: pytest.MonkeyPa
 
 
 def compare_song(song: Path, models: Path, *arguments: str) -> int:
-    flags = ["--model", str(models / "causal.safetensors"), "-o", str(song.parent / "out"), "--chunk", "64"]
+    """With the causal model, unless systems are named."""
+    flags = ["-o", str(song.parent / "out"), "--chunk", "64"]
+    if not any(argument.startswith("-s") for argument in arguments):  # long flags begin with two dashes
+        flags += ["--model", str(models / "causal.safetensors")]
     return tool.main([str(song), *flags, *arguments])
 
 
@@ -294,6 +301,11 @@ def test_stems_of_another_song_are_noticed(
         (["--subset", "test"], "add --data"),
         (["--songs", "one"], "add --data"),
         (["--data", "{models}", "--subset", "test"], "leave out --subset"),
+        (["-s", "irm", "--model", "live-23-small"], "--model has no effect beside --system"),
+        (["-s", "irm", "--offline", "htdemucs"], "--offline has no effect beside --system"),
+        (["-s", "irm", "--no-offline"], "--no-offline has no effect beside --system"),
+        (["-o", "{song}\udcff", "-s", "irm"], "is not UTF-8, as the results are"),
+        (["-s", "stems:{models}\udcff"], "is not UTF-8, as the results are"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -304,6 +316,52 @@ def test_mistakes_are_one_sentence(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("compare_streaming_offline: error: ") and sentence in error
     assert not (song.parent / "out" / "compare.json").exists()
+
+
+def test_another_window_is_another_look(
+    models: Path, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `streamsep tune` finds changes what a sliding model gives, also at the same hop and latency."""
+    monkeypatch.setenv("STREAMSEP_CACHE", str(tmp_path / "cache"))
+    path = models / "long.safetensors"
+
+    def key() -> str:
+        looks = [look_at(system) for system in parse_systems([f"sliding:{path}@100ms"])]
+        assert looks[0].moves is not None and looks[0].hop == looks[0].moves["hop"] == 43 * 256
+        plan = Plan(tmp_path / "out", looks, [SongFiles("song", song)], Wanted(STEMS, 44100))
+        return comparison._song_job(plan, plan.songs[0], heard=False).systems[0].key
+
+    keys = set()
+    for window in (20000, 22000):
+        steps = StepTimes(window, 9, 0.1, 0.1, 43 * 256 / 44100 - 1e-4)
+        save_tuning(Tuning(str(path.resolve()), this_place(), 44100, 0.0, (steps,)))
+        keys.add(key())
+    assert len(keys) == 2
+
+
+def test_a_full_disk_is_told(models: Path, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of holes would take the samples, and end the process when they reach the disk."""
+    if not hasattr(os, "posix_fallocate"):
+        pytest.skip("this system cannot reserve")
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    offline = task(tmp_path, np.zeros((6001, 2), np.float32), f"offline:{models / 'six.safetensors'}")
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StreamsepError, match=r"cannot write .*No space left on device.*; choose another folder"):
+        separate(offline)
+    with pytest.raises(StreamsepError, match=r"cannot write .*No space left on device.*; choose another folder"):
+        prepare(SongFiles("song", song, {"drums": song}), Wanted(STEMS, 44100), tmp_path / "work")
+
+
+def test_a_file_system_that_cannot_reserve_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    reserved(tmp_path / "raw", (3, 2))[:] = 1
+    assert (tmp_path / "raw").stat().st_size == 24
 
 
 def test_a_folder_s_stems_are_its_own(song: Path, models: Path, capsys: pytest.CaptureFixture[str]) -> None:

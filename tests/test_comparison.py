@@ -27,7 +27,7 @@ from streamsep.evaluation.jobs import read_result
 from streamsep.evaluation.material import Wanted
 from streamsep.evaluation.measures import song as song_measures
 from streamsep.evaluation.songs import SongFiles, songs_in
-from streamsep.evaluation.systems import Look, look_at, parse_systems
+from streamsep.evaluation.systems import Look, distinct_names, look_at, parse_systems
 from streamsep.files import write_audio
 from streamsep.models.checkpoint import save_checkpoint
 from tests.models import tiny
@@ -84,6 +84,15 @@ def test_a_finished_run_has_nothing_left_to_do(data: Path, calls: list[str]) -> 
     assert not (data.parent / "out" / "work").exists()
     calls.clear()
     assert compare(plan(data, "mixture", "irm")) == first and calls == []
+
+
+def test_what_else_lies_in_the_work_folder_stays(data: Path, calls: list[str]) -> None:
+    theirs = data.parent / "out" / "work" / "thesis"
+    theirs.mkdir(parents=True)
+    (theirs / "chapter.txt").write_text("years of work")
+    assert compare(plan(data, "mixture")).failures == []
+    assert (theirs / "chapter.txt").read_text() == "years of work"
+    assert [path.name for path in theirs.parent.iterdir()] == ["thesis"]
 
 
 def test_only_what_changed_is_done_anew(data: Path, calls: list[str], rng: np.random.Generator) -> None:
@@ -228,6 +237,7 @@ def test_the_key_tells_what_the_model_is_and_how_it_looks_ahead(data: Path, mode
 
     assert look.hop is not None
     assert key(look) == key(replace(look)) != key(replace(look, hop=2 * look.hop))
+    assert key(replace(look, moves={"window": 1})) != key(replace(look, moves={"window": 2})) != key(look)
     bag = models / "bag.yaml"
     bag.write_text("models: [a]\n")
     system = replace(look.system, what=str(bag))
@@ -254,6 +264,18 @@ def test_songs_of_one_name_are_kept_apart(data: Path, calls: list[str]) -> None:
                            Wanted(STEMS, 44100), listen=0))  # fmt: skip
     assert [song["name"] for song in outcome.songs] == ["song 0", "song 1", "song 2", "song 0 (2)"]
     assert comparison.FORMAT == 3
+
+
+def test_a_name_made_distinct_is_nobody_else_s(data: Path, calls: list[str]) -> None:
+    assert distinct_names(["a", "a", "a (2)", "a", "b"]) == ["a", "a (2)", "a (2) (2)", "a (3)", "b"]
+    names = [system.name for system in parse_systems(["x=irm", "x=ibm", "x (2)=psm"])]
+    assert len(set(names)) == 3
+    songs = [replace(song, name=name) for song, name in zip(songs_in(data, STEMS), ("t", "t", "t (2)"), strict=True)]
+    outcome = compare(replace(plan(data, "mixture"), songs=songs))
+    assert [song["name"] for song in outcome.songs] == ["t", "t (2)", "t (2) (2)"]
+    assert [song["true_stems"] for song in outcome.songs] == [
+        {name: str(path) for name, path in song.stems.items()} for song in songs
+    ]
 
 
 def test_evaluate_compares_into_a_folder(data: Path, calls: list[str]) -> None:

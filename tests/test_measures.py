@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from streamsep.evaluation import metrics
+from streamsep.evaluation.diagnosis import diagnose
 from streamsep.evaluation.measures import song
 from streamsep.evaluation.measures.alignment import align
 from streamsep.evaluation.measures.difference import difference
@@ -139,6 +140,27 @@ def test_a_step_at_each_border_is_a_seam(rng: np.random.Generator, period: int, 
     found = fed(SeamTotals(period), sound + steps).result(anywhere=True)
     assert found.heard and offset <= found.phase <= offset + 2
     assert seam_figure(sound + steps, period, offset + period // 2) < 3  # it is not elsewhere
+
+
+def test_within_a_second_no_drift_is_told(rng: np.random.Generator) -> None:
+    """Of a short song the windows lie so close that a sample more of delay would be a steep drift."""
+    s = music(rng, 0.7)
+    kept = s[np.arange(len(s)) % 400 != 399]
+    e = np.pad(kept, ((0, len(s) - len(kept)), (0, 0)))
+    assert math.isnan(align(s[:, None], e[:, None]).drifts[0])
+
+
+def test_a_steep_drift_has_no_period_that_is_too_short(rng: np.random.Generator) -> None:
+    stems = rng.standard_normal((9000, 1, 2)).astype(np.float32)
+    sounds = Sounds(("drums",), stems, stems[:, 0], None, RATE)
+    for drift in (1 / 8, -1 / 3, 2.0):
+        assert math.isfinite(song._seam(sounds, 0, drift)["seam"])
+
+
+def test_a_few_samples_at_the_peak_are_no_clipping() -> None:
+    facts = {"clipped": 2 / 3000, "peak": 0.5, "seam_heard": False}
+    assert diagnose({"drums": facts}, RATE, 3000) == []
+    assert [each["kind"] for each in diagnose({"drums": facts}, RATE, 30_000)] == ["clipped"]
 
 
 def test_the_seam_of_next_to_nothing_is_unknown() -> None:

@@ -105,6 +105,21 @@ def test_a_tuning_is_found_again_where_it_was_made() -> None:
     assert find_tuning("model", HERE) == other
 
 
+def test_a_tuning_is_not_that_of_another_model_at_the_same_path(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"12345")
+    kept = replace(tuning({1.0: 0.1}), model=str(path))
+    save_tuning(kept)
+    assert find_tuning(str(path), HERE) == replace(kept, size=5)
+    path.write_bytes(b"123456")
+    assert find_tuning(str(path), HERE) is None
+    bag = tmp_path / "bag.yaml"
+    bag.write_text("models: [model]\n")
+    save_tuning(replace(kept, model=str(bag)))
+    path.write_bytes(b"1234567")
+    assert find_tuning(str(bag), HERE) is None
+
+
 @pytest.mark.parametrize(
     "text",
     ["model: [", "no: key", "model: 3", "!!python/object/apply:os.getcwd []"],

@@ -85,12 +85,15 @@ def run_comparison(
     """
     from streamsep.evaluation.comparison import Listening, Plan, compare
     from streamsep.evaluation.material import Wanted
-    from streamsep.evaluation.songs import STEMS
+    from streamsep.evaluation.songs import STEMS, check_utf8
     from streamsep.evaluation.systems import common_ground, look_at, parse_systems
 
+    _refuse_idle_flags(args)
     _require_packages(report=not args.no_report)
     device = str(pick_device(args.device))
     systems = parse_systems(args.system, args.chunk, device) or list(default())
+    for text in (str(args.out), *(text for system in systems for text in (system.name, system.what))):
+        check_utf8(text)
     looks: list[Look] = [look_at(system) for system in systems]
     sources, rate = common_ground(looks, STEMS)
     wanted = Wanted(sources, rate, args.seconds, args.excerpt, args.at)
@@ -100,6 +103,14 @@ def run_comparison(
     names = ["compare.json", "compare.csv"] + ["report.html"] * (not args.no_report)
     facts = _write(plan, [args.out / name for name in names], args.report_mb, compare)
     return WITH_FAILURES if facts["failures"] else 0
+
+
+def _refuse_idle_flags(args: argparse.Namespace) -> None:
+    """StreamsepError for a flag that chooses among the usual systems, beside systems that are named."""
+    for name in ("model", "offline", "no_offline"):
+        if args.system and getattr(args, name, None) not in (None, False):
+            flag = f"--{name.replace('_', '-')}"
+            raise StreamsepError(f"{flag} has no effect beside --system; name that model by -s too, or leave it out")
 
 
 def _write(plan: Plan, paths: list[Path], megabytes: float, compare: Callable[[Plan], Any]) -> dict[str, Any]:

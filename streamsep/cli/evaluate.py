@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from streamsep.cli.comparing import SYSTEMS, add_flags, chosen_names, chosen_songs, flags_given, run_comparison
 from streamsep.cli.options import pick_device, positive_float, positive_int
 from streamsep.errors import StreamsepError
+from streamsep.models.defaults import STREAM_DEFAULT
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=SYSTEMS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", "-n", default="live-23-small", help="name or checkpoint (default %(default)s)")
+    parser.add_argument("--model", "-n", help=f"name or checkpoint (default {STREAM_DEFAULT})")
     parser.add_argument("--data", type=Path, required=True, help="folder of songs, or a MUSDB18-HQ tree")
     parser.add_argument("--subset", choices=("train", "test"), help="the part of a MUSDB18-HQ tree to use")
     parser.add_argument("--songs", help="names of songs, separated by commas (default: all)")
@@ -79,9 +80,10 @@ def run(args: argparse.Namespace) -> int:
     check_subset(args.data, args.subset)
     folders = song_folders(args.data, args.subset)
     names = chosen_names(folders, args.songs, args.data) if args.songs else list(folders)
-    model = load_model(args.model, device=pick_device(args.device))
+    name = STREAM_DEFAULT if args.model is None else args.model
+    model = load_model(name, device=pick_device(args.device))
     if not isinstance(model, Separator):
-        raise StreamsepError(f"{args.model} is not a streaming model; choose one of the live presets")
+        raise StreamsepError(f"{name} is not a streaming model; choose one of the live presets")
     results = {}
     with contextlib.ExitStack() as stack:
         # Made first: a folder that cannot be written is better known before the work than after it.
@@ -92,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         means = mean_scores(results)
         print(f"\nmean of {len(results)} songs, dB\n{format_table(means)}")
         for path in files:
-            figures = {"model": args.model, "seconds": args.seconds, "songs": results, "mean": means}
+            figures = {"model": name, "seconds": args.seconds, "songs": results, "mean": means}
             path.write_text(results_text(figures), encoding="utf-8")
     return 0
 
@@ -110,7 +112,8 @@ def _refuse_ignored(args: argparse.Namespace) -> None:
 def _one_system(args: argparse.Namespace) -> list[System]:
     from streamsep.evaluation.systems import parse_systems
 
-    return parse_systems([args.model], args.chunk, args.device)
+    name = STREAM_DEFAULT if args.model is None else args.model
+    return parse_systems([name], args.chunk, args.device)
 
 
 def _songs(args: argparse.Namespace, sources: tuple[str, ...]) -> list[SongFiles]:
@@ -120,6 +123,7 @@ def _songs(args: argparse.Namespace, sources: tuple[str, ...]) -> list[SongFiles
 
 
 def _evaluate(model: Separator, song: Song, args: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Scores of the stems that the song's files keep apart."""
     from tqdm import tqdm
 
     from streamsep.evaluation.evaluate import evaluate_song
@@ -133,7 +137,8 @@ def _evaluate(model: Separator, song: Song, args: argparse.Namespace) -> dict[st
 
     whole = song.length if args.seconds is None else min(song.length, round(args.seconds * model.sample_rate))
     with tqdm(total=whole, desc=song.name, unit="sample", unit_scale=True, leave=False) as bar:
-        return evaluate_song(
+        scores = evaluate_song(
             model, Reader(), names=model.sources, seconds=args.seconds, chunk=args.chunk, device=args.device,
             progress=bar.update,
         )  # fmt: skip
+    return {stem: row for stem, row in scores.items() if stem not in song.joined}

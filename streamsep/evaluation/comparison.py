@@ -10,6 +10,7 @@ A result is taken over if it was made with the same settings from files of the s
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import threading
@@ -33,7 +34,7 @@ from streamsep.evaluation.jobs import (
 )
 from streamsep.evaluation.material import Wanted
 from streamsep.evaluation.songs import SongFiles, find_stem
-from streamsep.evaluation.systems import MODEL_WAYS, Look, fingerprint
+from streamsep.evaluation.systems import MODEL_WAYS, Look, distinct_names, fingerprint
 
 Facts = dict[str, Any]
 FORMAT = 3  # of the results: another number, and all is measured anew
@@ -111,8 +112,16 @@ def compare(plan: Plan) -> Outcome:
     if not any(song["results"] for song in outcome.songs):
         raise StreamsepError(failures[0].reason if failures else "no song was given; name one")
     if not failures:
-        shutil.rmtree(plan.out / "work", ignore_errors=True)
+        _clear(plan.out / "work", songs)
     return outcome
+
+
+def _clear(work: Path, songs: Sequence[SongJob]) -> None:
+    """Remove these songs' raw samples; whatever else lies there belongs to somebody else, or to another run."""
+    for song in songs:
+        shutil.rmtree(song.systems[0].work, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        work.rmdir()
 
 
 def _order(songs: Sequence[SongJob]) -> Callable[[Failure], tuple[int, str]]:
@@ -125,12 +134,8 @@ def _songs_jobs(plan: Plan) -> list[SongJob]:
 
 
 def _distinct(songs: Sequence[SongFiles]) -> list[SongFiles]:
-    seen: dict[str, int] = {}
-    out = []
-    for song in songs:
-        seen[song.name] = count = seen.get(song.name, 0) + 1
-        out.append(song if count == 1 else replace(song, name=f"{song.name} ({count})"))
-    return out
+    names = distinct_names(song.name for song in songs)
+    return [replace(song, name=name) for song, name in zip(songs, names, strict=True)]
 
 
 def _song_job(plan: Plan, song: SongFiles, heard: bool) -> SongJob:
@@ -140,6 +145,7 @@ def _song_job(plan: Plan, song: SongFiles, heard: bool) -> SongJob:
     jobs = []
     for look in (_of_song(look, song, alone=len(plan.songs) == 1) for look in plan.looks):
         facts = [look.system.settings(), look.hop, look.latency, _folder_facts(look, plan.wanted.sources)]
+        facts += [look.moves] * (look.moves is not None)
         key = fingerprint([song_key, *facts, listening and asdict(listening), plan.brief])
         jobs.append(
             SystemJob(

@@ -7,17 +7,22 @@ from collections.abc import Mapping
 from typing import Any
 
 Facts = Mapping[str, Any]
+_CLIPPED = 20  # samples at the peak: a few are there by chance, and of a short song a great share
 
 
-def diagnose(stems: Mapping[str, Facts], rate: int) -> list[dict[str, str]]:
-    """Warnings of one system on one song: {stem, kind, text}, kind being swap, drift, delay, clipped or seam."""
+def diagnose(stems: Mapping[str, Facts], rate: int, frames: int) -> list[dict[str, str]]:
+    """Warnings of one system on one song: {stem, kind, text}, kind being swap, drift, delay, clipped or seam.
+
+    Args:
+        frames: samples of the song.
+    """
     found = []
     for stem, facts in stems.items():
         texts = {
             "swap": _swap(stem, facts, stems),
             "drift": _drift(facts),
             "delay": _delay(stem, facts, rate),
-            "clipped": _clipped(facts),
+            "clipped": _clipped(facts, frames),
             "seam": _seam(facts),
         }
         found += [{"stem": stem, "kind": kind, "text": f"{stem} {text}"} for kind, text in texts.items() if text]
@@ -60,9 +65,9 @@ def _delay(stem: str, facts: Facts, rate: int) -> str:
     return f"is {abs(1000 * delay / rate):.1f} ms {'late' if delay > 0 else 'early'} ({abs(delay)} samples)"
 
 
-def _clipped(facts: Facts) -> str:
+def _clipped(facts: Facts, frames: int) -> str:
     share = facts["clipped"]
-    if share < 2e-4 or share < 4 * facts.get("clipped_true", 0.0):
+    if round(share * frames) < _CLIPPED or share < 2e-4 or share < 4 * facts.get("clipped_true", 0.0):
         return ""
     return f"is clipped: {100 * share:.2g} % of its samples lie at its peak of {facts['peak']:.3g}"
 

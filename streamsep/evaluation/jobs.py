@@ -100,7 +100,7 @@ def run_system(job: SystemJob) -> None:
         facts["stems"] = measure_briefly(_sounds(job.look, material, task))
     elif whole:
         facts["stems"] = measure(_sounds(job.look, material, task))
-        facts["warnings"] = diagnose(facts["stems"], material.rate) + _latency_warnings(facts)
+        facts["warnings"] = diagnose(facts["stems"], material.rate, material.frames) + _latency_warnings(facts)
     if job.listening is not None and whole:
         facts["excerpt"] = _excerpts(job, material, task)
     _write(job.result, facts)

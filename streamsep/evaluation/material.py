@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +81,9 @@ def prepare(song: SongFiles, wanted: Wanted, folder: Path) -> Material:
     folder.mkdir(parents=True, exist_ok=True)
     limit = None if wanted.seconds is None else max(1, round(wanted.seconds * wanted.rate))
     try:
-        material = _write(song, wanted, folder, limit)
+        with _told() as told:
+            material = _write(song, wanted, folder, limit)
+        material = replace(material, notes=(*material.notes, *told))
         facts = {key: value for key, value in asdict(material).items() if key != "folder"}
         part = done.with_suffix(".part")
         part.write_text(json.dumps(facts), encoding="utf-8")
@@ -89,13 +93,34 @@ def prepare(song: SongFiles, wanted: Wanted, folder: Path) -> Material:
     return material
 
 
+@contextlib.contextmanager
+def _told() -> Iterator[dict[str, None]]:
+    """What the package warns of meanwhile, as of a file that is cut short; each sentence once."""
+    texts: dict[str, None] = {}
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: texts.update({record.getMessage(): None})  # type: ignore[method-assign]
+    logger = logging.getLogger("streamsep")
+    logger.addHandler(handler)
+    try:
+        yield texts
+    finally:
+        logger.removeHandler(handler)
+
+
 def _write(song: SongFiles, wanted: Wanted, folder: Path, limit: int | None) -> Material:
     files = [song.stems.get(name) for name in wanted.sources]
+    if song.rest is not None:
+        raise StreamsepError(
+            f"{song.rest} holds several stems in one, and a comparison needs each by itself; leave {song.name} out, or "
+            "use streamsep evaluate without --out"
+        )
     rate, notes = wanted.rate, []
     if song.mix is not None:
         frames = write_raw(folder / "mix", read_pieces(song.mix, rate), limit)
     else:
         frames = min(length_of(list(song.stems.values()), rate), limit or 1 << 62)
+    if not frames:
+        raise StreamsepError(f"{song.name} holds no sound; leave it out")
     material = Material(folder, frames, rate, wanted.sources, bool(song.stems))
     if song.stems:
         write_stems(files, rate, folder / "truth", frames)

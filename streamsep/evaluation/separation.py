@@ -20,7 +20,7 @@ from streamsep.errors import StreamsepError
 from streamsep.evaluation import oracles, systems
 from streamsep.evaluation.material import Material, Waves
 from streamsep.evaluation.measures.latency import impulse_latency
-from streamsep.evaluation.songs import find_stem, write_raw, write_stems
+from streamsep.evaluation.songs import find_stem, reserved, write_raw, write_stems
 from streamsep.evaluation.spectra import Transform
 from streamsep.evaluation.systems import System
 from streamsep.models.apply import apply_model
@@ -91,12 +91,16 @@ def separate(task: Task) -> Ran:
     """Run `task` in this process, on one CPU thread.
 
     Raises:
-        StreamsepError: the model cannot be loaded, the device has too little memory, or stems are missing.
+        StreamsepError: the model cannot be loaded, the device has too little memory, stems are missing, or the disk is
+            full.
     """
     part = task.out.with_suffix(".part")
     try:
         ran = _separate(replace(task, out=part))
         part.replace(task.out)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StreamsepError(f"cannot write {task.out} ({reason}); choose another folder with -o") from None
     finally:
         part.unlink(missing_ok=True)
     return ran
@@ -203,8 +207,7 @@ def _offline(model: Any, task: Task) -> None:
     try:
         write_raw(levelled, ((mix[at : at + _PIECE] - mean) / level for at in range(0, frames, _PIECE)), None)
         song = torch.from_numpy(np.memmap(levelled, np.float32, "r+", shape=(frames, 2))).T[None]
-        raw = np.memmap(answer, np.float32, "w+", shape=(frames, len(names), 2))
-        out = torch.from_numpy(raw).permute(1, 2, 0)[None]
+        out = torch.from_numpy(reserved(answer, (frames, len(names), 2))).permute(1, 2, 0)[None]
         apply_model(model, song, out=out, device=task.system.device, progress=task.progress)
         stems = (out[0, ..., at : at + _PIECE] * level + mean for at in range(0, frames, _PIECE))
         arranged = (arrange(piece, names, task.material.sources).permute(2, 0, 1).numpy() for piece in stems)

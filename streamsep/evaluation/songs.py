@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from streamsep.damage import has_length
+from streamsep.damage import has_length, is_cut, tell_damage
 from streamsep.errors import StreamsepError
 from streamsep.files import check_folder, check_readable, read_audio, resample, to_stereo
 
@@ -32,11 +34,13 @@ class SongFiles:
         name: unique in a comparison, and fit for a folder.
         mix: its file; None for the sum of the stems.
         stems: the file of each true stem that there is; one that is missing is silent. Empty if none is known.
+        rest: a file that holds all other stems in one, where there is neither a mix nor another stem.
     """
 
     name: str
     mix: Path | None
     stems: dict[str, Path] = field(default_factory=dict)
+    rest: Path | None = None
 
     def facts(self) -> dict[str, Any]:
         """What changes when a file does.
@@ -44,18 +48,19 @@ class SongFiles:
         Raises:
             StreamsepError: a file that is not there, or a name that the results cannot hold.
         """
-        paths = [*([self.mix] if self.mix else []), *self.stems.values()]
+        paths = [path for path in (self.mix, *self.stems.values(), self.rest) if path is not None]
         for text in (self.name, *map(str, paths)):
-            if not _is_utf8(text):
-                raise StreamsepError(f"the name {text!a} is not UTF-8, as the results are; rename it")
+            check_utf8(text)
         try:
             return {str(path.resolve()): [path.stat().st_size, path.stat().st_mtime_ns] for path in paths}
         except OSError as error:
             raise StreamsepError(f"cannot read {error.filename} ({error.strerror}); check the path") from None
 
 
-def _is_utf8(text: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+def check_utf8(text: str) -> None:
+    """Raise StreamsepError where a name cannot be written into the results."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise StreamsepError(f"the name {text!a} is not UTF-8, as the results are; rename it")
 
 
 def find_stem(folder: Path, name: str, but: Path | None = None) -> Path | None:
@@ -84,7 +89,14 @@ def song_in_folder(folder: Path, sources: Sequence[str]) -> SongFiles | None:
     found = {name: path for name in sources if (path := find_stem(folder, name)) is not None}
     mixes = [path for name in MIX_NAMES if (path := find_stem(folder, name)) is not None]
     named = folder if folder.name.strip(".") else folder.resolve()
-    return SongFiles(named.name, mixes[0] if mixes else None, found) if found else None
+    rest = _rest(folder, *found) if len(found) == 1 and not mixes else None
+    return SongFiles(named.name, mixes[0] if mixes else None, found, rest) if found else None
+
+
+def _rest(folder: Path, stem: str) -> Path | None:
+    """The file of all stems but this one, by the names that training knows."""
+    names = [f"no_{stem}", f"minus_{stem}"] + ["instrumental", "accompaniment"] * (stem == "vocals")
+    return next((path for name in names if (path := find_stem(folder, name)) is not None), None)
 
 
 def songs_in(data: Path, sources: Sequence[str], subset: str | None = None) -> list[SongFiles]:
@@ -118,6 +130,8 @@ def check_subset(data: Path, subset: str | None) -> None:
 def read_pieces(path: Path, rate: int) -> Iterator[Waves]:
     """A file as pieces `[n, 2]` at `rate`, in bounded memory where libsndfile reads it; not-finite samples are silence.
 
+    A file that is cut short is read as far as that goes, with a warning, as by `read_audio`.
+
     Raises:
         StreamsepError: as `read_audio`; or the file is damaged further on.
     """
@@ -142,12 +156,16 @@ def read_pieces(path: Path, rate: int) -> Iterator[Waves]:
 
 
 def _blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Waves]:
+    frames = 0
     try:
         while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+            frames += len(block)
             yield block
     except soundfile.LibsndfileError as error:
         reason = error.error_string.removeprefix("Error : ").rstrip(".")
         raise StreamsepError(f"{path} is damaged ({reason}); replace it by a whole copy") from None
+    if is_cut(file, path, frames):
+        tell_damage(path)
 
 
 def _finite(samples: Waves) -> Waves:
@@ -167,12 +185,29 @@ def write_raw(path: Path, pieces: Iterator[Waves], limit: int | None) -> int:
     return done
 
 
+def reserved(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.float32]]:
+    """A new raw file, mapped for writing. Where the system can, its room on the disk is taken at once: in a file of
+    holes a full disk would end the process without a word.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, 4 * math.prod(shape))
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # of file systems that cannot reserve
+                    raise
+    return np.memmap(path, np.float32, "r+", shape=shape)
+
+
 def write_stems(files: Sequence[Path | None], rate: int, path: Path, frames: int) -> None:
     """Write stems, one after the other, into the columns of a raw file `[frames, S, 2]`; None is a silent stem.
 
     A stem shorter than `frames` is filled with silence, a longer one is cut.
     """
-    out = np.memmap(path, np.float32, "w+", shape=(frames, len(files), 2))
+    out = reserved(path, (frames, len(files), 2))
     for index, file in enumerate(files):
         at = 0
         for piece in read_pieces(file, rate) if file is not None else ():

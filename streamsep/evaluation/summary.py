@@ -46,7 +46,8 @@ def summarise(plan: Plan, outcome: Outcome) -> Facts:
 def _with_loudness_error(song: Facts) -> Facts:
     for result in song["results"].values():
         for facts in result["stems"].values():
-            facts["loudness_error"] = abs(facts["lufs"] - facts.get("lufs_true", math.nan))
+            error = abs(facts["lufs"] - facts.get("lufs_true", math.nan))
+            facts["loudness_error"] = error if math.isfinite(error) else math.nan  # silence has no loudness
     return song
 
 

@@ -93,7 +93,8 @@ def parse_systems(texts: Iterable[str], chunk: int = 1, device: str = "cpu") -> 
             several = len(found) > 1
             found = [replace(s, name=f"{head} {_seconds(s.lookahead)}" if several else head) for s in found]
         systems += [replace(system, chunk=chunk, device=device) for system in found]
-    return _distinct(systems)
+    names = distinct_names(system.name for system in systems)
+    return [replace(system, name=name) for system, name in zip(systems, names, strict=True)]
 
 
 def _parse(text: str) -> list[System]:
@@ -163,13 +164,16 @@ def short_name(path: str) -> str:
     )
 
 
-def _distinct(systems: list[System]) -> list[System]:
-    seen: dict[str, int] = {}
-    out = []
-    for system in systems:
-        count = seen[system.name] = seen.get(system.name, 0) + 1
-        out.append(system if count == 1 else replace(system, name=f"{system.name} ({count})"))
-    return out
+def distinct_names(names: Iterable[str]) -> list[str]:
+    """The names in their order, those that came before with a number behind them."""
+    taken: dict[str, None] = {}
+    for name in names:
+        new, count = name, 1
+        while new in taken:  # a name may itself end in a number
+            count += 1
+            new = f"{name} ({count})"
+        taken[new] = None
+    return list(taken)
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,7 @@ class Look:
         hop: of a stream, in samples.
         sources: the model's stems; empty without a model.
         rate: the model's; None without a model.
+        moves: how a sliding window moves, in samples; None of others.
     """
 
     system: System
@@ -189,6 +194,7 @@ class Look:
     hop: int | None = None
     sources: tuple[str, ...] = ()
     rate: int | None = None
+    moves: dict[str, int] | None = None
 
 
 def look_at(system: System) -> Look:
@@ -208,7 +214,8 @@ def look_at(system: System) -> Look:
     facts = tuple(model.sources), int(model.sample_rate)
     if system.way not in ("stream", "sliding"):
         return Look(system, None, None, *facts)
-    return Look(system, int(model.latency + model.hop), int(model.hop), *facts)
+    moves = asdict(model.moves) if system.way == "sliding" else None
+    return Look(system, int(model.latency + model.hop), int(model.hop), *facts, moves)
 
 
 def load(system: System) -> Any:

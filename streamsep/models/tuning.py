@@ -12,7 +12,7 @@ import math
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,8 @@ import yaml
 from streamsep.config import load_yaml, to_dict
 from streamsep.errors import StreamsepError
 from streamsep.files import staged
-from streamsep.models.registry import cache_folder
+from streamsep.models.checkpoint import find_model_file
+from streamsep.models.registry import cache_folder, find_weights
 from streamsep.models.sliding import Windowing, windowing
 
 # Hops are whole multiples of this many samples, a common device block.
@@ -75,6 +76,7 @@ class Tuning:
         measured: one entry a window.
         delay: greatest algorithmic latency, look-ahead and hop, in seconds; twice the look-ahead, and at least one
             second, if None.
+        size: bytes of the model's files, where they were found; of another size, it is another model by that name.
     """
 
     model: str
@@ -83,6 +85,7 @@ class Tuning:
     margin: float
     measured: tuple[StepTimes, ...]
     delay: float | None = None
+    size: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < 1:
@@ -146,14 +149,25 @@ def save_tuning(tuning: Tuning) -> Path:
     Raises:
         StreamsepError: the cache cannot be written.
     """
-    path = tuning_file(tuning.model, tuning.place)
+    path, tuning = tuning_file(tuning.model, tuning.place), replace(tuning, size=_size(tuning.model))
     with staged([path], "choose another folder with STREAMSEP_CACHE") as (temporary,):
         temporary.write_text(yaml.safe_dump(to_dict(tuning), sort_keys=False), encoding="utf-8")
     return path
 
 
+def _size(model: str) -> int | None:
+    """Bytes of all that a model is read from, of a bag with everything beside it; None where it is no file."""
+    try:
+        path = find_model_file(find_weights(model) or Path(model))
+        bag = path.suffix in (".yaml", ".yml")
+        files = [path, *(file for file in path.parent.iterdir() if file.suffix in (".th", ".safetensors"))]
+        return sum(file.stat().st_size for file in (files if bag else files[:1]))
+    except (StreamsepError, OSError):
+        return None
+
+
 def find_tuning(model: str, place: Place) -> Tuning | None:
-    """What was measured of `model` at `place`, or None.
+    """What was measured of `model` at `place`; None where nothing was, or the model's files have another size now.
 
     Raises:
         StreamsepError: a file that was tampered with or is damaged.
@@ -165,4 +179,6 @@ def find_tuning(model: str, place: Place) -> Tuning | None:
         tuning = load_yaml(Tuning, path)
     except StreamsepError as error:
         raise StreamsepError(f"{error}; run streamsep tune again, or delete the file") from None
-    return tuning if (tuning.model, tuning.place) == (model, place) else None
+    if (tuning.model, tuning.place) != (model, place) or (tuning.size is not None and tuning.size != _size(model)):
+        return None
+    return tuning

@@ -14,7 +14,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from streamsep.damage import has_length
+from streamsep.damage import has_length, is_cut, tell_damage
 from streamsep.errors import StreamsepError
 from streamsep.files import read_audio, staged
 from streamsep.training.bandwidth import MEASURE, measure_bandwidth
@@ -154,15 +154,18 @@ def _sum_all(sources: Sequence[Path]) -> Samples:
 
 
 def read_recording(path: Path) -> tuple[Samples, int]:
-    """All samples `[T, C]` of a file, and their rate.
+    """All samples `[T, C]` of a file, and their rate; of one that is cut short what there is, with a warning.
 
     Raises:
         StreamsepError: it cannot be read, or holds samples that are no numbers.
     """
     cure = "replace it or take it out of the folder"
     try:
-        if has_length(soundfile.info(path), path):
+        info = soundfile.info(path)
+        if has_length(info, path):
             samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            if is_cut(info, path, len(samples)):
+                tell_damage(path)
         else:
             turned, rate = read_audio(path)
             samples = turned.T

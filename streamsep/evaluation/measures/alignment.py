@@ -18,6 +18,7 @@ _FFT = 1 << 16
 _WINDOWS = 24
 _EXCERPT = 11025
 _FAR = 27000  # samples that a window looks to either side
+_LEAST_SPAN = 44100  # samples from the first window to the last; within less a delay cannot be seen to grow
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def _drift(truth: Waves, estimates: Waves, stem: int) -> float:
     if len(places) < 4:
         return math.nan
     at, delay = np.array(places, float).T
+    if np.ptp(at) < _LEAST_SPAN:
+        return math.nan
     first, second = np.triu_indices(len(at), 1)
     slope = float(np.median((delay[second] - delay[first]) / (at[second] - at[first])))
     rest = delay - slope * at

@@ -181,7 +181,7 @@ def _seam(sounds: Sounds, index: int, drift: float) -> Facts:
     known = {sounds.hop: False} if sounds.hop and sounds.hop >= 8 else dict.fromkeys(USUAL_PERIODS, True)
     if abs(drift) > 0:
         near = 1 / abs(drift)
-        known |= dict.fromkeys(range(round(0.97 * near), round(1.03 * near) + 1), True)
+        known |= dict.fromkeys(range(max(8, round(0.97 * near)), round(1.03 * near) + 1), True)
     totals = {period: SeamTotals(period, sounds.offset) for period in known}
     for piece in _pieces(sounds):
         for each in totals.values():
