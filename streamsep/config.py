@@ -156,11 +156,18 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         return {key: _convert(args[1], item, f"{where}.{key}") for key, item in value.items()}
     if hint is float and _is_number(value):
-        return float(value)
+        return _float(value, where)
     plain = origin or hint
     if not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):
         raise StreamsepError(f"{where}: expected {getattr(plain, '__name__', plain)}, got {value!r}")
     return value
+
+
+def _float(value: Any, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise StreamsepError(f"{where}: the number is too large") from None
 
 
 def _is_number(value: Any) -> bool:

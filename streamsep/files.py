@@ -124,10 +124,10 @@ def staged(paths: Sequence[Path], cure: str = "choose another folder with -o") -
     Raises:
         StreamsepError: a folder cannot be made or written, one of `paths` is a folder, or the disk is full.
     """
-    temporary = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in paths]
+    temporary = [path.parent / f".{path.name}.{os.getpid()}.part" for path in paths]
     try:
         for path in paths:
-            if path.is_dir():
+            if not path.name or path.is_dir():
                 raise StreamsepError(f"{path} is a folder, and a file is to be written there; {cure}")
             path.parent.mkdir(parents=True, exist_ok=True)
         for source in temporary:

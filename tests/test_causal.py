@@ -242,6 +242,10 @@ def test_steps_must_be_whole_hops() -> None:
     [
         ({"waveform": BranchConfig((4, 4), (4, 8))}, "multiply to the hop"),
         ({"window": 24}, "two hops"),
+        ({"window": 65}, "window and the strides of the spectrogram branch must be even"),
+        ({"spectrogram": BranchConfig((4, 4), (4, 1))}, "must be even"),
+        ({"spectrogram": BranchConfig((4, 4), (2, 3)), "window": 96}, "must be even"),
+        ({"audio_channels": 1}, "audio_channels must be 2 for a model that streams, not 1"),
         ({"window": 72}, "do not divide"),
         ({"transformer": TransformerConfig(dim=18, heads=2)}, "twice its heads"),
     ],

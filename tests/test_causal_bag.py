@@ -35,9 +35,9 @@ OTHER = replace(
 STRICT = ExpanderConfig("vocals", threshold_db=-3.0, ratio=2.0, seconds=0.002)  # a few hops of the tiny models
 
 
-def build(*configs: Any, expander: ExpanderConfig | None = STRICT) -> CausalBag:
+def build(*configs: Any, expander: ExpanderConfig | None = STRICT, shares: tuple[float, ...] = ()) -> CausalBag:
     torch.manual_seed(0)
-    bag = CausalBag(CausalBagConfig(configs or (CONFIG, OTHER), expander))
+    bag = CausalBag(CausalBagConfig(configs or (CONFIG, OTHER), expander, shares))
     for member in bag.causal:
         wake(member)
     with torch.no_grad():
@@ -62,6 +62,26 @@ def test_it_is_the_mean_of_its_members() -> None:
         assert (first - second).abs().max() > 1e-3
         torch.testing.assert_close(bag(x), (first + second) / 2)
     assert isinstance(bag, Separator) and bag.sources == CONFIG.sources
+
+
+def test_members_may_have_unequal_shares(tmp_path: Path) -> None:
+    bag, x = build(expander=None, shares=(0.75, 0.25)), noise(1, 12)
+    save_checkpoint(bag, tmp_path / "bag.safetensors", {})
+    with torch.inference_mode():
+        first, second = (member(x) for member in bag.causal)
+        torch.testing.assert_close(bag(x), 0.75 * first + 0.25 * second)
+        torch.testing.assert_close(load_checkpoint(tmp_path / "bag.safetensors")(x), bag(x))
+    verify_contract(Case(bag, noise, 12, name="unequal"))
+
+
+def test_graph_of_unequal_shares_agrees() -> None:
+    verify_graph(build(shares=(0.75, 0.25)))
+
+
+@pytest.mark.parametrize("shares", [(1.0,), (0.5, 0.6), (1.5, -0.5), (0.5, float("nan")), (0.2, 0.3, 0.5)])
+def test_shares_that_make_no_mean_are_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="shares must be 2 numbers from 0 to 1 that sum to 1"):
+        CausalBagConfig((CONFIG, OTHER), shares=shares)
 
 
 @torch.inference_mode()
@@ -140,7 +160,6 @@ def test_static_steps_and_resting_rows() -> None:
         ({"hop": 32, "window": 128}, "hop"),
         ({"lookahead": 1}, "latency"),
         ({"sample_rate": 48000}, "sample_rate"),
-        ({"audio_channels": 1}, "audio_channels"),
         ({"sources": ("vocals", "rest")}, "sources"),
     ],
 )

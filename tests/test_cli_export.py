@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import wave
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from streamsep.cli import main
 from streamsep.engine import onnx_export
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.checkpoint import save_checkpoint
-from tests.models import tiny
+from tests.models import tiny, tiny_config
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 PAGE = Path(__file__).parents[1] / "docs" / "onnx.md"
@@ -117,6 +118,13 @@ def test_an_offline_model_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(onnx_export.StreamsepError, match="offline is no causal model"):
         onnx_export.export_onnx(Offline(), tmp_path / "x.onnx", "offline")
+
+
+def test_recurrent_layers_are_refused(tmp_path: Path) -> None:
+    config = tiny_config()
+    model = CausalHTDemucs(replace(config, transformer=replace(config.transformer, kind="lstm"))).eval()
+    with pytest.raises(onnx_export.StreamsepError, match=r"mine has recurrent layers .* choose a model with attention"):
+        onnx_export.export_onnx(model, tmp_path / "x.onnx", "mine")
 
 
 def test_an_offline_model_is_refused_with_a_lookahead_too(

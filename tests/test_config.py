@@ -97,6 +97,7 @@ def test_plain_data_comes_back_as_it_went_in() -> None:
         ({"inner": {"size": True}}, "Outer: inner: size: expected int, got True"),
         ({"inner": {"size": 1, "rate": True}}, "rate: expected float, got True"),
         ({"inner": {"size": 1, "rate": "1.5"}}, "rate: expected float, got '1.5'"),
+        ({"inner": {"size": 1, "rate": 10**400}}, "Outer: inner: rate: the number is too large"),
         ({"inner": {}}, "Outer: inner: missing key 'size'"),
         ({"inner": None}, "Outer: inner: expected a mapping, got None"),
         ({"inner": [1]}, r"Outer: inner: expected a mapping, got \[1\]"),

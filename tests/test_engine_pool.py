@@ -250,6 +250,7 @@ def test_a_seat_holds_so_much_and_no_more() -> None:
                 assert seat.room == BACKLOG * HOP
         assert seat.room == 0  # nobody reads, so nothing is stepped, so nothing more comes in
         assert seat.read(5).shape == (4, 2, 5)
+        assert seat.read(-2).shape == (4, 2, 0)  # nothing comes twice
         assert pool.tick() == 0
         seat.read(3)
         assert pool.tick() == 1

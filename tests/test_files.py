@@ -166,6 +166,12 @@ def test_a_failure_leaves_the_old_files(tmp_path: Path, error: type[BaseExceptio
     assert paths[0].read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
+@pytest.mark.parametrize("path", [".", "/", ".."])
+def test_a_path_without_a_name_is_a_folder(path: str) -> None:
+    with pytest.raises(StreamsepError, match="is a folder, and a file is to be written there"), staged([Path(path)]):
+        pass
+
+
 def test_success_replaces_all(tmp_path: Path) -> None:
     paths = [tmp_path / "a", tmp_path / "b"]
     paths[0].write_text("old")

@@ -254,10 +254,21 @@ def test_seeded_fault_is_caught(name: str) -> None:
 def test_ring_of_context_slots_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ring without room for the chunk overwrites keys that its first queries still need."""
     monkeypatch.setattr(
-        attention_module, "ring_capacity", lambda context, lookahead, max_chunk: max(context, max_chunk)
+        attention_module,
+        "ring_capacity",
+        lambda context, lookahead, max_chunk: max(context, max_chunk) if max_chunk else 0,
     )
     with pytest.raises(AssertionError, match="differ"):
         verify_contract(cases()["self-attention"])
+
+
+@pytest.mark.parametrize("name", ["self-attention", "cross-attention"])
+def test_a_chunk_longer_than_its_state_was_made_for_is_refused(name: str) -> None:
+    """It would overwrite keys that its first frames still need."""
+    case = cases()[name]
+    state = case.layer.init_state(1, 3)
+    with pytest.raises(ValueError, match=r"a chunk of 4 frames is too long .* max_chunk=4, not 3"):
+        case.layer.step(case.make(1, 4), state)
 
 
 def test_growing_angles_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:

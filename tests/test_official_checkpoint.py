@@ -149,6 +149,10 @@ BAD_METADATA: dict[str, tuple[dict[str, str], str]] = {
     "no sources": ({"kwargs": "{}"}, "sources"),
     "other positions": ({"kwargs": as_json({**KWARGS, "t_emb": "cape"})}, "t_emb='cape' is not implemented"),
     "unknown": ({"kwargs": as_json({**KWARGS, "colour": 1})}, "colour"),
+    "endless segment": (
+        {"kwargs": as_json({**KWARGS, "segment": 1}).replace('"segment": 1', '"segment": 1e999')},
+        "cannot be used",
+    ),
     "other size": ({"kwargs": as_json({**KWARGS, "channels": 16})}, "does not fit its configuration"),
 }
 

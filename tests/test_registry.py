@@ -93,6 +93,7 @@ def test_a_name_wins_over_a_file_of_that_name(empty: Path, monkeypatch: pytest.M
         ("some/where", "no such file: some/where"),
         ("", "no model or file ''"),
         ("..", "holds no model"),
+        pytest.param("a" * 300, "aaa'; see: streamsep models list", id="longer than a file's name"),
     ],
 )
 def test_what_cannot_be_loaded_names_the_cure(name: str, message: str, empty: Path) -> None:

@@ -26,6 +26,7 @@ from streamsep.training.songs.sounds import PROGRAMS
 from streamsep.training.songs.sources import SongsConfig, open_studio, read_songs_config
 from streamsep.training.songs.vorbis import encode_vorbis, numbered
 from tests.songs_material import write_instruments, write_soundfont
+from tools.draw_songs import _title
 from tools.render_songs import main
 
 ALL = SongsConfig(kits=("machine box",), instruments=("bass finger", "guitar emily"), presets=(0,), drum_programs=(0,))
@@ -249,7 +250,28 @@ def test_a_song_that_fails_is_listed_and_the_rest_is_made(
 
 def test_a_studio_without_samples_has_the_soundfont(fluidsynth: None, font: Path) -> None:
     studio = open_studio(ALL, None, font)
-    assert isinstance(studio, Studio) and not studio.kits and list(studio.fonts) == ["tone"]
+    assert isinstance(studio, Studio) and not studio.kits and list(studio.fonts) == ["file tone"]
+
+
+def test_a_soundfont_of_ones_own_has_nobody_elses_licence(fluidsynth: None, font: Path, tmp_path: Path) -> None:
+    """Whatever its file is called."""
+    own = tmp_path / "fluid-mine.sf2"
+    own.write_bytes(font.read_bytes())
+    maker = Maker(ALL, open_studio(ALL, None, own), None, (), 14.0)
+    used = [f"{name} 0" for name in maker.studio.fonts]
+    record = maker._record(1, maker.score(1)[0], "", used, [])
+    assert record["sounds"] == ["file fluid-mine 0"] and record["licences"] == []
+
+
+def test_a_picture_is_titled_by_what_a_record_tells(tmp_path: Path) -> None:
+    """`find_tempos` writes one of real songs."""
+    assert _title(tmp_path) == tmp_path.name
+    for record, title in (
+        ({"tempo": 120.0, "first_bar": 0.1}, tmp_path.name),
+        ({"tempo": 120.0, "style": "rock"}, "rendered: rock, 120 bpm"),
+    ):
+        (tmp_path / "song.json").write_text(json.dumps(record))
+        assert _title(tmp_path) == title
 
 
 def test_presets_that_no_soundfont_has_are_left_out(fluidsynth: None, font: Path) -> None:

@@ -17,9 +17,11 @@ from streamsep.errors import StreamsepError
 from streamsep.evaluation.systems import load, look_at, parse_systems
 from streamsep.files import read_audio
 from streamsep.models.causal_bag import CausalBag, CausalBagConfig
+from streamsep.models.causal_config import ExpanderConfig
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.checkpoint import load_checkpoint, save_checkpoint
-from streamsep.models.load import load_separator
+from streamsep.models.htdemucs import HTDemucs
+from streamsep.models.load import as_separator, load_separator
 from streamsep.models.lookahead import learning, longest_lookahead, waiting, with_lookahead
 from streamsep.models.registry import build_preset, find_weights
 from streamsep.models.streaming import separate_stream
@@ -110,6 +112,11 @@ def test_one_look_ahead_alone_is_kept() -> None:
         waiting(model, "a", 3 * HOP / 1000)
 
 
+def test_an_offline_model_of_one_channel_does_not_stream() -> None:
+    with pytest.raises(StreamsepError, match=r"mono is not for stereo; .* separate works without --lookahead"):
+        as_separator(HTDemucs(replace(small_offline().config, audio_channels=1)), "mono", lookahead=0.5)
+
+
 def test_the_shortest_time_is_a_hop() -> None:
     for hops, wanted in ((0.0, 0), (1e-3, 1), (1.4, 1), (1.6, 2)):
         assert waiting(patient(), "a", hops * HOP / 1000).latency == (1 + wanted) * 16
@@ -125,6 +132,18 @@ def test_what_is_frozen_stays_so_and_what_is_no_weight_goes_along() -> None:
     with torch.device("meta"):
         model = patient()
     assert {value.device.type for value in with_lookahead(model, 2).buffers()} == {"meta"}
+
+
+def test_what_was_switched_off_is_off_in_the_twin() -> None:
+    config = replace(patient().config, expander=ExpanderConfig())
+    model, bag = CausalHTDemucs(config), CausalBag(CausalBagConfig((config,) * 2, ExpanderConfig()))
+    assert with_lookahead(model, 2).expander is not None and with_lookahead(bag, 2).expander is not None
+    model.expander = bag.expander = None
+    model.mix_consistency = bag.causal[1].mix_consistency = False
+    twin, twins = with_lookahead(model, 2), with_lookahead(bag, 2)
+    assert isinstance(twin, CausalHTDemucs) and isinstance(twins, CausalBag)
+    assert twin.expander is None and twins.expander is None and not twin.mix_consistency
+    assert [member.mix_consistency for member in twins.causal] == [True, False]
 
 
 def test_a_live_model_waits(weights: Path) -> None:

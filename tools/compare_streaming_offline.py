@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from streamsep.cli.comparing import SYSTEMS, add_flags, chosen_songs, run_comparison
 from streamsep.cli.options import positive_float, positive_int
 from streamsep.errors import StreamsepError, telling
+from streamsep.models.defaults import STREAM_DEFAULT
 
 if TYPE_CHECKING:
     from streamsep.evaluation.songs import SongFiles
@@ -60,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="a folder of songs, or a MUSDB18-HQ tree")
     parser.add_argument("--subset", choices=("train", "test"), help="the part of a MUSDB18-HQ tree to use")
     parser.add_argument("--songs", help="names of songs in --data, separated by commas (default: all)")
-    parser.add_argument("--model", default="live-23-small", metavar="NAME|PATH", help="causal (default %(default)s)")
+    parser.add_argument("--model", metavar="NAME|PATH", help=f"causal (default {STREAM_DEFAULT})")
     offline = parser.add_mutually_exclusive_group()
     offline.add_argument("--offline", metavar="NAME|PATH", help="offline model (default: htdemucs, if it was pulled)")
     offline.add_argument("--no-offline", action="store_true", help="leave the offline model out")
@@ -98,7 +99,8 @@ def _usual_systems(args: argparse.Namespace) -> list[System]:
             offline = default_model("offline")
         except StreamsepError as absent:
             print(f"without an offline model: {absent}", file=sys.stderr)
-    texts = [f"stream=stream:{args.model}", f"full pass=pass:{args.model}"]
+    model = STREAM_DEFAULT if args.model is None else args.model
+    texts = [f"stream=stream:{model}", f"full pass=pass:{model}"]
     return parse_systems(texts + [f"offline=offline:{offline}"] * (offline is not None), args.chunk, args.device)
 
 

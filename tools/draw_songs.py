@@ -73,9 +73,9 @@ def _panel(axis: Any, levels: Samples, seconds: float) -> None:
 
 def _title(folder: Path) -> str:
     record = folder / "song.json"
-    if not record.is_file():
+    song = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    if "style" not in song:  # `find_tempos` writes a record of real songs
         return folder.name
-    song = json.loads(record.read_text(encoding="utf-8"))
     return f"rendered: {song['style']}, {song['tempo']:.0f} bpm"
 
 

@@ -20,6 +20,7 @@ from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.checkpoint import joined_licence, load_checkpoint, read_record, save_checkpoint
 from streamsep.models.lookahead import declare
 from streamsep.models.registry import build_preset, preset_names
+from streamsep.models.sameness import differing
 
 
 def join(preset: str, paths: Sequence[Path], out: Path) -> None:
@@ -36,12 +37,11 @@ def join(preset: str, paths: Sequence[Path], out: Path) -> None:
     given = [_member(load_checkpoint(path), place, path) for place, path in enumerate(paths)]
     declare(bag, set.intersection(*(set(member.config.lookaheads) for member in given)))
     for member, weights, path in zip(bag.members, given, paths, strict=True):
-        try:
-            member.load_state_dict(weights.state_dict())
-        except RuntimeError:
+        if setting := differing(member, weights):
             raise StreamsepError(
-                f"{path} does not fit its place in {preset}; give the members in their order"
-            ) from None
+                f"{path} does not fit its place in {preset} ({setting} differs); give the members in their order"
+            )
+        member.load_state_dict(weights.state_dict())
     records = [read_record(path) for path in paths]
     training = {"members": [record["training"] for record in records]}
     save_checkpoint(bag, out, {"training": training, "licence": joined_licence(records)})

@@ -21,6 +21,7 @@ from streamsep.files import read_audio
 from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
 from streamsep.models.lookahead import longest_hops
 from streamsep.models.registry import build_preset, preset_names, weights_folder
+from streamsep.models.sameness import differing
 from streamsep.models.separator import Separator
 from streamsep.models.stored import narrowed, widened
 from streamsep.models.streaming import separate_stream
@@ -39,12 +40,11 @@ def of_preset(checkpoint: Path, name: str) -> nn.Module:
         raise StreamsepError(
             f"{checkpoint} did not learn the look-aheads of {name}; train it with them, or take them out of the preset"
         )
-    try:
-        model.load_state_dict(trained.state_dict())
-    except RuntimeError:
+    if setting := differing(model, trained):
         raise StreamsepError(
-            f"the weights of {checkpoint} do not fit {name}; name the preset they were trained as"
-        ) from None
+            f"the weights of {checkpoint} do not fit {name} ({setting} differs); name the preset they were trained as"
+        )
+    model.load_state_dict(trained.state_dict())
     return model.eval()
 
 

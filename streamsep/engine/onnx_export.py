@@ -48,6 +48,8 @@ def export_onnx(model: Any, path: str | Path, name: str) -> Exported:
     """
     if not hasattr(model, "onnx_graph"):
         raise StreamsepError(f"{name} is no causal model and has no ONNX graph; choose one of the live presets")
+    if not model.has_graph:
+        raise StreamsepError(f"{name} has recurrent layers and no ONNX graph; choose a model with attention")
     facts = {"model": name, "tolerance": f"{TOLERANCE:g}"}
     graph: bytes = model.onnx_graph(facts)
     hops = model.config.context_frames + model.config.lookahead + SEED_HOPS

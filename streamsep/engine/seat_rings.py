@@ -88,7 +88,7 @@ class SeatRings:
     def read(self, row: int, most: int | None) -> Audio:
         """The next stems, `[stems, 2, n]` with n at most `most`."""
         there = self.waiting(row)
-        frames = there if most is None else min(there, most)
+        frames = there if most is None else max(0, min(there, most))
         parts = [self._stems[row, 0, ..., :0]]
         while frames:
             slot, offset = divmod(int(self._read[row]), self.hop)

@@ -136,7 +136,7 @@ class CrossAttention(StreamingLayer):
 
     def step(self, x: tuple[Tensor, Tensor], state: AttentionState) -> tuple[Tensor, AttentionState]:  # type: ignore[override]
         late, delayed = self.delay.step(x[0], state.late)
-        tick, clock = advance(state.clock, late.shape[-1])
+        tick, clock = advance(state.clock, late.shape[-1], ring_capacity(self.context, self.lag, 0))
         now = tick.positions - self.lag
         seen = band(now, tick.held, self.context, self.lag)
         mask = additive(token_mask(seen, *self.tokens), state.ring.dtype)

@@ -49,8 +49,19 @@ def init_clock(batch: int, capacity: int, device: Device = None) -> Clock:
     return Clock(position, torch.full((batch, capacity), -1, dtype=torch.int64, device=device))
 
 
-def advance(clock: Clock, frames: int) -> tuple[Tick, Clock]:
-    """Move the clock on by `frames`; the positions held are written in place, the rest is new."""
+def advance(clock: Clock, frames: int, needed: int) -> tuple[Tick, Clock]:
+    """Move the clock on by `frames`; the positions held are written in place, the rest is new.
+
+    Args:
+        needed: slots without those of the chunk, see `ring_capacity`.
+
+    Raises:
+        ValueError: the chunk is longer than the ring was made for.
+    """
+    if frames > (longest := clock.held.shape[1] - needed):
+        raise ValueError(
+            f"a chunk of {frames} frames is too long for this state; make it with max_chunk={frames}, not {longest}"
+        )
     positions = clock.position[:, None] + torch.arange(frames, device=clock.position.device)
     slots = positions % clock.held.shape[1]
     clock.held.scatter_(1, slots, positions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -30,21 +31,30 @@ class CausalBagConfig:
 
     Attributes:
         members: they must agree in what the outside sees of them.
+        shares: of each in the mean, from 0 to 1 and together 1; none for equal ones.
         expander: on the mean, of one that is not in training; None for none.
     """
 
     members: tuple[CausalConfig, ...]
     expander: ExpanderConfig | None = None
+    shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.members:
             raise ValueError("a bag needs at least one member")
-        for name in ("hop", "latency", "lookaheads", "sample_rate", "audio_channels", "sources"):
+        for name in ("hop", "latency", "lookaheads", "sample_rate", "sources"):
             values = {getattr(member, name) for member in self.members}
             if len(values) > 1:
                 raise ValueError(f"the members of a bag must have the same {name}, not {sorted(values)}")
         if self.expander is not None:
             check_choice("the expander's stem", self.expander.stem, self.sources)
+        if len(self.parts) != len(self.members) or min(self.parts) < 0 or not math.isclose(sum(self.parts), 1):
+            raise ValueError(f"shares must be {len(self.members)} numbers from 0 to 1 that sum to 1, one a member")
+
+    @property
+    def parts(self) -> tuple[float, ...]:
+        """The share of each member."""
+        return self.shares or (1 / len(self.members),) * len(self.members)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -125,7 +135,8 @@ class CausalBag(nn.Module):
 
     def _together(self, answers: list[Tensor], state: Any) -> tuple[Tensor, Any]:
         """The mean, after its expander."""
-        sources = sum(answers[1:], answers[0]) / len(answers)
+        first, *others = (part * answer for part, answer in zip(self.config.parts, answers, strict=True))
+        sources = sum(others, first)
         if self.expander is None or self.training:
             return sources, state
         return self.expander(sources, sources.sum(1), state)
@@ -146,4 +157,4 @@ class CausalBag(nn.Module):
         """
         from streamsep.models.causal_graph import build_graph
 
-        return build_graph(self.causal, facts, self.expander)
+        return build_graph(self.causal, facts, self.config.parts, self.expander)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from streamsep.models.config_checks import MAX_WIDTH, SAMPLE_RATES, check_choice, check_range, check_sources
+from streamsep.models.config_checks import (
+    MAX_WIDTH,
+    SAMPLE_RATES,
+    check_choice,
+    check_range,
+    check_sources,
+    check_stereo,
+)
 
 DOMAINS = ("spectrogram", "waveform")
 
@@ -135,7 +142,7 @@ class CausalConfig:
         for hops in (self.lookahead, *self.lookaheads):
             check_range("lookahead", hops, 0, 1024)
         check_range("sample_rate", self.sample_rate, *SAMPLE_RATES)
-        check_range("audio_channels", self.audio_channels, 1, 16)
+        check_stereo(self.audio_channels)
         check_range("compression", self.compression, 0.01, 1)
         check_range("level_seconds", self.level_seconds, 0.001, 600)
         check_choice("branches", self.branches, ("both", *DOMAINS))
@@ -147,6 +154,8 @@ class CausalConfig:
             raise ValueError(f"the waveform strides {self.waveform.strides} must multiply to the hop of {self.hop}")
         if self.window < 2 * self.hop:
             raise ValueError(f"the window of {self.window} samples must hold two hops of {self.hop}")
+        if self.window % 2 or ("spectrogram" in self.domains and any(n % 2 for n in self.spectrogram.strides)):
+            raise ValueError("the window and the strides of the spectrogram branch must be even")
         if (self.window // 2) % math.prod(self.spectrogram.strides):
             raise ValueError(f"{self.window // 2} bins do not divide by strides {self.spectrogram.strides}")
         if self.transformer.dim % (2 * self.transformer.heads):

@@ -24,13 +24,17 @@ from streamsep.models.graph_unet import UNetNodes
 
 
 def build_graph(
-    models: Sequence[CausalHTDemucs], facts: dict[str, str] | None = None, expander: ExpandedStem | None = None
+    models: Sequence[CausalHTDemucs],
+    facts: dict[str, str] | None = None,
+    parts: Sequence[float] = (1.0,),
+    expander: ExpandedStem | None = None,
 ) -> bytes:
     """The mean of the models' `step` for one hop of one stream as a serialised ONNX model.
 
     Args:
         models: that agree in hop, latency and sources; usually one.
         facts: more metadata.
+        parts: the share of each in what they say together.
         expander: on what they say together.
 
     Raises:
@@ -42,16 +46,17 @@ def build_graph(
     for number, model in enumerate(models):
         graph.suffix = "" if len(models) == 1 and expander is None else f"@{number}"
         answers.append(HopNodes(graph, model).stems_of(mix))
-    stems = _joined(graph, answers, expander)
+    stems = _joined(graph, answers, parts, expander)
     graph.output("stems", stems, (len(config.sources), config.audio_channels, config.hop))
     return graph.finish("streamsep", _facts(models[0]) | (facts or {}))
 
 
-def _joined(graph: GraphNodes, answers: list[Value], expander: ExpandedStem | None) -> Value:
+def _joined(graph: GraphNodes, answers: list[Value], parts: Sequence[float], expander: ExpandedStem | None) -> Value:
     """What `CausalBag` makes of its members' stems; of one alone nothing."""
     stems, graph.suffix = answers[0], ""
     if len(answers) > 1:
-        stems = graph.add("Mul", graph.add("Sum", *answers), np.full(1, 1 / len(answers), np.float32))
+        shares = [np.full(1, part, np.float32) for part in parts]
+        stems = graph.add("Sum", *(graph.add("Mul", *pair) for pair in zip(answers, shares, strict=True)))
     if expander is None:
         return stems
     whole = graph.add("ReduceSum", stems, np.array([0]), keepdims=0)
@@ -80,7 +85,8 @@ class HopNodes:
         self.hop, self.window, self.bins = config.hop, config.window, config.window // 2
         self.channels, self.stems = config.audio_channels, len(config.sources)
         self.voices = self.stems * self.channels
-        self.n1, self.n2 = graph_spectrum.factors(config.window, 2 * config.hop)
+        if model.stft is not None:
+            self.n1, self.n2 = graph_spectrum.factors(config.window, 2 * config.hop)
 
     def stems_of(self, mix: Value) -> Value:
         """All of it: `[channels, hop] -> [stems, channels, hop]`."""

@@ -80,7 +80,7 @@ class CrossDomainTransformer(Bottleneck):
         return self.think(x, None, hear)[0]
 
     def step(self, x: Deep, state: TransformerState) -> tuple[Deep, TransformerState]:  # type: ignore[override]
-        tick, clock = advance(state.clock, x[-1].shape[-1])
+        tick, clock = advance(state.clock, x[-1].shape[-1], ring_capacity(self.context, self.lag, 0))
         rings, now = iter(state.rings), self.rotary(tick.positions)
         before = self.rotary(tick.positions - self.lag) if self.lag else now
         masks = self._masks(tick, x[0].dtype)

@@ -29,6 +29,12 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         raise ValueError(f"{name} must be from {low} to {high}, not {value}")
 
 
+def check_stereo(channels: int) -> None:
+    """Raise ValueError where a stream's model is not of two channels, as all that plays it is."""
+    if channels != 2:
+        raise ValueError(f"audio_channels must be 2 for a model that streams, not {channels}")
+
+
 def check_order(name: str, pair: tuple[float, float]) -> None:
     """Raise ValueError where `pair` are not two finite numbers, the smaller first."""
     if not (math.isfinite(pair[0]) and math.isfinite(pair[1]) and pair[0] <= pair[1]):

@@ -69,6 +69,10 @@ def as_separator(
             "another time"
         )
     offline = cast(OfflineModel, model)
+    if offline.audio_channels != 2:
+        raise StreamsepError(
+            f"{name} is not for stereo; only stereo models stream, but separate works without --lookahead"
+        )
     moves = None
     if window is None and hop is None:
         moves = _tuned(offline, name, str(next(model.parameters()).device), lookahead, threads)

@@ -34,7 +34,21 @@ def with_lookahead(model: object, hops: int) -> Causal:
     for weight, own in zip(model.parameters(), twin.parameters(), strict=True):
         own.requires_grad_(weight.requires_grad)  # `assign` gives the weights what the twin's own have
     twin.load_state_dict(model.state_dict(keep_vars=True), assign=True)
+    for part, switched in zip(_parts(twin), _parts(model), strict=True):
+        _switch_alike(part, switched)
     return twin
+
+
+def _parts(model: Causal) -> list[Causal]:
+    return [part for part in model.modules() if isinstance(part, Causal)]
+
+
+def _switch_alike(twin: Causal, model: Causal) -> None:
+    """What can be switched off while a model is loaded is off in its twin too."""
+    if model.expander is None:
+        twin.expander = None
+    if isinstance(model, CausalHTDemucs) and isinstance(twin, CausalHTDemucs):
+        twin.mix_consistency = model.mix_consistency
 
 
 def _configs(model: Causal) -> tuple[CausalConfig, ...]:

@@ -105,7 +105,7 @@ def config_from_official(sources: Sequence[str], **kwargs: Any) -> HTDemucsConfi
         # whole samples, rounded down as the official models do
         sizes["segment"] = int(sizes["segment"] * sizes["sample_rate"]) / sizes["sample_rate"]
         return HTDemucsConfig(sources=tuple(sources), **sizes)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise StreamsepError(f"this HTDemucs checkpoint cannot be used: {error}") from None
 
 

@@ -26,6 +26,7 @@ OFFICIAL_REPOSITORIES = {
 # Official releases of the older classes Demucs and HDemucs.
 UNSUPPORTED_RELEASES = ("hdemucs_mmi", "mdx", "mdx_extra", "mdx_extra_q", "mdx_q")
 _PACKAGE = Path(__file__).parents[1]
+_LONGEST = 200  # characters of a name that a file may have, with an ending
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,14 @@ def load_model(name_or_path: str | Path, *, device: torch.device | str | None = 
     if weights is not None:
         return load_checkpoint(weights, device)
     known = not isinstance(name_or_path, Path) and name in model_names()
-    if name and not known and (Path(name).exists() or _looks_like_path(name_or_path)):
+    if name and not known and (_looks_like_path(name_or_path) or _is_there(name)):
         return load_checkpoint(Path(name), device)
     raise StreamsepError(_without_weights(name) if known else _unknown(name))
 
 
 def find_weights(name: str) -> Path | None:
     """Where the weights of `name` are: shipped with the package, or in the user's cache; None if neither."""
-    if not name or _looks_like_path(name):
+    if not name or _looks_like_path(name) or len(name) > _LONGEST:
         return None
     shipped = weights_folder() / f"{name}.safetensors"
     if shipped.is_file():
@@ -164,6 +165,10 @@ def describe_unpullable(name: str) -> str:
     if name in preset_names():
         return _without_weights(name)
     return f"there is no release {name!r}{_near(name, pullable)}; what can be pulled: {', '.join(pullable)}"
+
+
+def _is_there(name: str) -> bool:
+    return len(name) <= _LONGEST and Path(name).exists()
 
 
 def _looks_like_path(name: str | Path) -> bool:

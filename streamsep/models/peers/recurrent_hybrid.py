@@ -19,7 +19,7 @@ from streamsep.layers.conv import CausalConv1d, CausalConvTranspose1d
 from streamsep.layers.norm import LevelState, RunningLevel
 from streamsep.layers.recurrent import LSTM, Memory
 from streamsep.layers.stft import ISTFT, STFT
-from streamsep.models.config_checks import MAX_WIDTH, SAMPLE_RATES, check_range, check_sources
+from streamsep.models.config_checks import MAX_WIDTH, SAMPLE_RATES, check_range, check_sources, check_stereo
 from streamsep.models.consistency import share_missing
 
 
@@ -53,7 +53,7 @@ class RecurrentHybridConfig:
         check_range("filters", self.filters, 1, MAX_WIDTH)
         check_range("level_seconds", self.level_seconds, 0.001, 600)
         check_range("sample_rate", self.sample_rate, *SAMPLE_RATES)
-        check_range("audio_channels", self.audio_channels, 1, 16)
+        check_stereo(self.audio_channels)
 
 
 class RecurrentHybridState(NamedTuple):

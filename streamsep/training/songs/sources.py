@@ -80,7 +80,7 @@ def open_studio(config: SongsConfig, instruments: Path | None, soundfonts: Path)
         StreamsepError: no soundfont, or FluidSynth is missing.
     """
     if soundfonts.is_file():
-        fonts = {soundfonts.stem: SoundFont(soundfonts)}  # whose licence is not known
+        fonts = {f"file {soundfonts.stem}": SoundFont(soundfonts)}  # a name that is none of LICENCES
     else:
         fonts = {
             name: SoundFont(soundfonts / place) for name, place in _FONTS.items() if (soundfonts / place).is_file()
