@@ -1,6 +1,6 @@
 """What waiting buys: the weights that ship at every latency that they can be had at, as a table and a picture.
 
-    python -m benchmarks.waiting --real DIR/lithium DIR/mdn_funk --rendered DIR/test --seconds 60 -j 2
+    python -m benchmarks.waiting --real DIR/lithium DIR/mdn_funk --rendered DIR/test -j 2
 
 Each set of weights runs as a live stream and, if it learnt to wait, with more and more of the future in view. Writes
 benchmarks/results/waiting.json and docs/waiting.png; what is done is kept in --out, together with what
