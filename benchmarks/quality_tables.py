@@ -86,12 +86,11 @@ def card(result: Facts, system: str) -> str:
     for song, facts in result["songs"].items():
         scores = facts["scores"]
         for stem in STEMS:
-            if (row := scores.get(system, {}).get(stem, {})).get("usdr") is not None:
+            if (row := scores[system].get(stem, {})).get("usdr") is not None:
                 marks = [number(scores[mark][stem]["usdr"]) for mark in (GAIN, MASK)]
                 own = [number(row[key]) for key in ("usdr", "si_sdr", "sdr")]
                 rows.append([song, stem, *own, *marks, percent(row["share"])])
-    groups = {group: facts for group, facts in result["groups"].items() if system in facts["scores"]}
-    words = [_sentence(group, facts, system) for group, facts in groups.items()]
+    words = [_sentence(group, facts, system) for group, facts in result["groups"].items()]
     return table([*heads, "share of the way"], rows) + "\n\n" + " ".join(words)
 
 

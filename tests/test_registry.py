@@ -94,6 +94,7 @@ def test_a_name_wins_over_a_file_of_that_name(empty: Path, monkeypatch: pytest.M
         ("", "no model or file ''"),
         ("..", "holds no model"),
         pytest.param("a" * 300, "aaa'; see: streamsep models list", id="longer than a file's name"),
+        pytest.param("ä" * 150, "ää'; see: streamsep models list", id="longer in bytes"),
     ],
 )
 def test_what_cannot_be_loaded_names_the_cure(name: str, message: str, empty: Path) -> None:

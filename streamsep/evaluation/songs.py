@@ -22,6 +22,12 @@ from streamsep.files import check_folder, check_readable, read_audio, resample, 
 Waves = NDArray[np.float32]
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".m4a")
 STEMS = ("drums", "bass", "other", "vocals")
+# A file beside one stem -> the stem that it lacks.
+REST_OF = {
+    "instrumental": "vocals",
+    "accompaniment": "vocals",
+    **{f"{no}_{stem}": stem for stem in STEMS for no in ("no", "minus")},
+}
 MIX_NAMES = ("mixture", "mix")
 _BLOCK = 1 << 18
 
@@ -94,8 +100,8 @@ def song_in_folder(folder: Path, sources: Sequence[str]) -> SongFiles | None:
 
 
 def _rest(folder: Path, stem: str) -> Path | None:
-    """The file of all stems but this one, by the names that training knows."""
-    names = [f"no_{stem}", f"minus_{stem}"] + ["instrumental", "accompaniment"] * (stem == "vocals")
+    """The file of all stems but this one."""
+    names = (name for name, without in REST_OF.items() if without == stem)
     return next((path for name in names if (path := find_stem(folder, name)) is not None), None)
 
 

@@ -26,7 +26,6 @@ OFFICIAL_REPOSITORIES = {
 # Official releases of the older classes Demucs and HDemucs.
 UNSUPPORTED_RELEASES = ("hdemucs_mmi", "mdx", "mdx_extra", "mdx_extra_q", "mdx_q")
 _PACKAGE = Path(__file__).parents[1]
-_LONGEST = 200  # characters of a name that a file may have, with an ending
 
 
 @dataclass(frozen=True)
@@ -113,20 +112,20 @@ def load_model(name_or_path: str | Path, *, device: torch.device | str | None = 
     if weights is not None:
         return load_checkpoint(weights, device)
     known = not isinstance(name_or_path, Path) and name in model_names()
-    if name and not known and (_looks_like_path(name_or_path) or _is_there(name)):
+    if name and not known and (_looks_like_path(name_or_path) or _is_there(Path(name))):
         return load_checkpoint(Path(name), device)
     raise StreamsepError(_without_weights(name) if known else _unknown(name))
 
 
 def find_weights(name: str) -> Path | None:
     """Where the weights of `name` are: shipped with the package, or in the user's cache; None if neither."""
-    if not name or _looks_like_path(name) or len(name) > _LONGEST:
+    if not name or _looks_like_path(name):
         return None
     shipped = weights_folder() / f"{name}.safetensors"
-    if shipped.is_file():
+    if _is_there(shipped) and shipped.is_file():
         return shipped
     pulled = cache_folder() / "models" / name
-    return pulled if not name.startswith(".") and pulled.is_dir() else None
+    return pulled if not name.startswith(".") and _is_there(pulled) and pulled.is_dir() else None
 
 
 def default_model(mode: Literal["stream", "file", "offline"]) -> str:
@@ -167,8 +166,11 @@ def describe_unpullable(name: str) -> str:
     return f"there is no release {name!r}{_near(name, pullable)}; what can be pulled: {', '.join(pullable)}"
 
 
-def _is_there(name: str) -> bool:
-    return len(name) <= _LONGEST and Path(name).exists()
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a longer name than a file may have
+        return False
 
 
 def _looks_like_path(name: str | Path) -> bool:

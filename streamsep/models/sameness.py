@@ -12,10 +12,7 @@ _EDGE = ("expander", "lookahead", "lookaheads", "shares")
 
 
 def differing(model: nn.Module, other: nn.Module) -> str | None:
-    """The first setting in which the networks of two models differ, as `transformer.heads`; None where they are alike.
-
-    Their weights' shapes may still differ in what settings do not tell.
-    """
+    """The first setting in which two models' networks differ, as `transformer.heads`; None where they are alike."""
     if type(model) is not type(other):
         return "their class"
     mine, others = (_flat(dataclasses.asdict(each.config)) for each in (model, other))  # type: ignore[call-overload]

@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamsep.errors import StreamsepError
+from streamsep.evaluation.songs import REST_OF
 from streamsep.files import check_folder
 from streamsep.training.clips import SUFFIXES
 
 STEMS = ("drums", "bass", "other", "vocals")
-_REST_OF = {
-    "instrumental": "vocals",
-    "accompaniment": "vocals",
-    **{f"{no}_{stem}": stem for stem in STEMS for no in ("no", "minus")},
-}
 
 
 class SongFiles(NamedTuple):
@@ -63,7 +59,7 @@ def song_files(folder: Path) -> SongFiles:
     if record.is_file():
         return SongFiles(_moises_stems(record))
     stems = {stem: [file] for stem in STEMS if (file := _sound(folder, stem))}
-    for name, stem in _REST_OF.items():
+    for name, stem in REST_OF.items():
         rest = _sound(folder, name)
         if rest and set(stems) <= {stem}:
             others = tuple(sorted((s for s in STEMS if s != stem), key=lambda s: s == "other"))
