@@ -82,12 +82,13 @@ def test_varispeed_glides_and_ends_with_the_sound() -> None:
 def test_drums_are_told_by_their_names(tmp_path: Path, folder: Path) -> None:
     layers = acoustic_pieces(folder / "drums_muldjordkit")
     assert sorted(layers) == ["hat", "kick", "rim", "snare"] and len(layers["snare"]) == 2
-    assert [path.stem for path in layers["kick"][0]] == ["2-x", "4-x", "10-x"]
+    assert [path.stem for path in layers["kick"][0] if isinstance(path, Path)] == ["2-x", "4-x", "10-x"]
     names = {"hhopen-1": "open", "stick-h": "rim", "conga-hh": "tom1", "DT_Closedhat": "hat", "univox-sd": "snare",
              "Kick1": "kick", "cymball": "crash", "sn_dub": "snare", "maraca": "shaker", "door": None}  # fmt: skip
     for name in names:
         write(tmp_path / f"{name}.wav", 100, seconds=0.01)
-    found = {drum[0].stem: piece for piece, drums in one_shot_pieces(tmp_path).items() for drum in drums}
+    pieces = one_shot_pieces(tmp_path).items()
+    found = {path.stem: piece for piece, drums in pieces for (path,) in drums if isinstance(path, Path)}
     assert found == {name: piece for name, piece in names.items() if piece}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import soundfile
@@ -14,7 +15,17 @@ import soxr
 
 from streamsep.training.clips import RATE, SUFFIXES, Generator, Samples
 
-Layers = tuple[Path, ...]  # one drum, soft to loud
+
+class Recipe(Protocol):
+    """A sample that is made and not read; equal recipes make equal samples."""
+
+    def __hash__(self) -> int: ...
+
+    def render(self) -> Samples:
+        """The sample `[C, T]` at 44.1 kHz."""
+
+
+Layers = tuple[Path | Recipe, ...]  # one drum, soft to loud
 Pieces = dict[str, list[Layers]]
 _TOKEN = re.compile(r"<(\w+)>|(\w+)=(\S+)")
 _ENCLOSING = {"global": 0, "master": 1, "group": 2, "region": 3}
@@ -41,8 +52,10 @@ _ACOUSTIC = {
 
 
 @lru_cache(maxsize=512)
-def load_sample(path: Path, longest: float = 5.0) -> Samples:
+def load_sample(path: Path | Recipe, longest: float = 5.0) -> Samples:
     """One sample `[C, T]` at 44.1 kHz, at most `longest` seconds from its onset on, with a soft end."""
+    if not isinstance(path, Path):
+        return path.render()
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     samples = samples if rate == RATE else soxr.resample(samples, rate, RATE).astype(np.float32)
     loudness = np.abs(samples).max(1, initial=0.0)

@@ -10,6 +10,8 @@ import numpy as np
 from streamsep.training.clips import Generator, Samples
 from streamsep.training.practice_samples import Instrument, Pieces
 from streamsep.training.songs.amplifier import amplify, draw_amplifier
+from streamsep.training.songs.made_drums import made_kit
+from streamsep.training.songs.made_notes import MadeInstrument, kind_of
 from streamsep.training.songs.mastering import level
 from streamsep.training.songs.sampler import GROUPS, PIECES, play_instrument, play_kit
 from streamsep.training.songs.score import Note, Part, Score, Track
@@ -32,6 +34,7 @@ class Studio:
         kits: name -> pieces of sampled kits; acoustic ones begin with "acoustic", machines with "machine".
         font_kits: allowed drum programs of the soundfonts.
         instruments: name -> (sampled instrument, semitones that it is written above its sound).
+        made: how often a part is played on an instrument or kit that is made up for it, 0..1.
     """
 
     fonts: dict[str, SoundFont]
@@ -39,6 +42,7 @@ class Studio:
     kits: dict[str, Pieces]
     font_kits: tuple[int, ...]
     instruments: dict[str, tuple[Instrument, int]]
+    made: float = 0.0
 
 
 @dataclass
@@ -65,7 +69,9 @@ class Session:
     def _single(self, part: Part, rng: Generator) -> Samples:
         family = part.manner
         sampled = [name for name in SAMPLED.get(family, ()) if name in self.studio.instruments]
-        if sampled and rng.random() < 0.5:
+        if self._makes(rng):
+            sound = self._made(part.notes, family, rng)
+        elif sampled and rng.random() < 0.5:
             sound = self._sampled(part.notes, sampled[int(rng.integers(len(sampled)))], rng)
         else:
             sound = self._font(part.notes, family, rng)
@@ -89,6 +95,8 @@ class Session:
 
     def _driven(self, part: Part, rng: Generator) -> Samples:
         manner = AMPLIFIED[part.manner]
+        if self._makes(rng):
+            return amplify(self._made(part.notes, "clean guitar", rng), draw_amplifier(manner, rng))
         direct = [preset for preset in PROGRAMS[part.manner] if preset in self.studio.presets]
         if direct and rng.random() < 0.35:
             # The soundfonts' own distorted guitars are of single notes: a little more drive glues their chords.
@@ -100,6 +108,14 @@ class Session:
         else:
             sound = self._font(part.notes, "clean guitar", rng)
         return amplify(sound, draw_amplifier(manner, rng))
+
+    def _makes(self, rng: Generator) -> bool:
+        """Whether the next sound is made up; where none ever is nothing is drawn."""
+        return self.studio.made > 0 and rng.random() < self.studio.made
+
+    def _made(self, notes: Sequence[Note], family: str, rng: Generator) -> Samples:
+        self._note(f"made {kind_of(family)}")
+        return play_instrument(notes, MadeInstrument(family, int(rng.integers(1 << 31))), self.score.frames, rng)
 
     def _sampled(self, notes: Sequence[Note], name: str, rng: Generator) -> Samples:
         instrument, shift = self.studio.instruments[name]
@@ -122,10 +138,13 @@ class Session:
     def _drums(self, part: Part, rng: Generator) -> list[Track]:
         kits = [name for name in self.studio.kits if name.startswith(part.manner)]
         sampled = bool(kits) and (part.manner != "acoustic" or rng.random() < 0.5 or not self.studio.font_kits)
-        if sampled:
+        tuning = 0.05 if part.manner == "acoustic" else 0.12
+        if self._makes(rng):
+            self._note("made kit")
+            groups = play_kit(part.notes, made_kit(rng), self.score.frames, rng, tuning)
+        elif sampled:
             name = kits[int(rng.integers(len(kits)))]
             self._note(name)
-            tuning = 0.05 if part.manner == "acoustic" else 0.12
             groups = play_kit(part.notes, self.studio.kits[name], self.score.frames, rng, tuning)
         else:
             groups = self._font_kit(part, rng)

@@ -17,6 +17,7 @@ from streamsep.training.practice_samples import (
     load_sample,
     varispeed,
 )
+from streamsep.training.songs.made_notes import MadeInstrument
 from streamsep.training.songs.score import Note
 
 # General MIDI keys of drums -> the pieces of a sampled kit.
@@ -36,8 +37,10 @@ GROUPS: Mapping[str, str] = {
 _LONGEST = {"kick": 1.0, "snare": 1.2, "hats": 1.0, "toms": 1.8, "cymbals": 3.5, "percussion": 1.0}  # seconds
 
 
-def play_instrument(notes: Sequence[Note], instrument: Instrument, frames: int, rng: Generator) -> Samples:
-    """`[2, frames]` of notes on a sampled instrument."""
+def play_instrument(
+    notes: Sequence[Note], instrument: Instrument | MadeInstrument, frames: int, rng: Generator
+) -> Samples:
+    """`[2, frames]` of notes on a sampled or made instrument."""
     out = np.zeros((2, frames), np.float32)
     for note in notes:
         _add(out, instrument.note(round(note.pitch), note.velocity, min(note.length, 6.0), rng), note.start)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from streamsep.config import from_dict, read_yaml
 from streamsep.errors import StreamsepError
+from streamsep.models.config_checks import check_range
 from streamsep.training.practice_samples import Instrument, Pieces, acoustic_pieces, one_shot_pieces, read_maps
 from streamsep.training.songs.players import Studio
 from streamsep.training.songs.soundfont import DRUM_BANK, SoundFont
@@ -24,7 +25,8 @@ LICENCES = {
     "bass synth": "FreePats, CC0", "guitar emily": "Karoryfer Samples, CC0", "guitar spanish": "FreePats, CC0",
     "piano upright": "FreePats, CC0", "acoustic muldjord": "MuldjordKit, Lars Muldjord, CC BY 4.0",
     "machine": "recordings of drum machines, public domain", "mixed uzu": "uzu drumkit, Unlicense",
-    "mixed sonicpi": "Sonic Pi, CC0", "midi": "Freedoom, BSD-3-Clause",
+    "mixed sonicpi": "Sonic Pi, CC0", "made": "made up for the song, of no recording",
+    "midi": "Freedoom, BSD-3-Clause",
     "yuki": "yuki, public domain", "dorodoro": "dorodoro, free with credit",
     "scottpoid": "SCOTTPOID, free with credit, no hateful or illegal content", "erithacus": "erithacus, CC BY 4.0",
     "oatsu_song": "oatsu, MIT", "kerstin_speech": "Kerstin, CC0",
@@ -43,6 +45,7 @@ class SongsConfig:
         drum_programs: drum kits of the soundfonts.
         instruments: sampled instruments.
         presets: presets of the soundfonts, bank * 1000 + program.
+        made: how often a part is played on an instrument or kit that is made up for it, 0..1.
         seed: added to every song's seed, so that no two configurations make the same song.
     """
 
@@ -53,11 +56,12 @@ class SongsConfig:
     drum_programs: tuple[int, ...] = ()
     instruments: tuple[str, ...] = ()
     presets: tuple[int, ...] = field(default=())
+    made: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ValueError("share must lie between 0 and 1")
+        for name in ("share", "made"):
+            check_range(name, getattr(self, name), 0, 1)
         unknown = sorted(set(self.instruments) - set(_INSTRUMENTS))
         if unknown:
             raise ValueError(f"instruments names {unknown[0]!r}; known are {', '.join(sorted(_INSTRUMENTS))}")
@@ -98,7 +102,7 @@ def open_studio(config: SongsConfig, instruments: Path | None, soundfonts: Path)
     kits = {name: kit for name, kit in _kits(instruments).items() if name in config.kits} if instruments else {}
     presets = {p for p in config.presets if any(font.has(p // 1000, p % 1000) for font in fonts.values())}
     drums = tuple(p for p in config.drum_programs if any(font.has(DRUM_BANK, p) for font in fonts.values()))
-    return Studio(fonts, frozenset(presets), kits, drums, sampled)
+    return Studio(fonts, frozenset(presets), kits, drums, sampled, config.made)
 
 
 def _kits(folder: Path) -> dict[str, Pieces]:
