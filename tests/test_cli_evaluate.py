@@ -157,16 +157,18 @@ def test_a_resumed_run_remembers_where_it_began(
 ) -> None:
     short = "batch: {size: 1, seconds: 0.2}\nloss: {warm: 0.02, ffts: [256]}\n"
     out, begun = data.parent / "run", data.parent / "begun.safetensors"
+    began = f"{data.parent.name}/begun.safetensors"
     save_checkpoint(build_preset("live-6-small"), begun, {})
     where = ["train", str(train_config), "--data", str(data), "--cache", str(data.parent / "cache"), "--out", str(out)]
     for steps, flags in ((1, ["--init", str(begun)]), (2, ["--resume"])):
         train_config.write_text(TRAIN.replace("steps: 1", f"steps: {steps}") + short)
         assert main([*where, *flags]) == 0
         training = read_record(out / "last.json")["training"]
-        assert (training["steps"], training["init"], training["data"]) == (steps, "begun.safetensors", "data")
+        assert (training["steps"], training["init"], training["data"]) == (steps, began, "data")
     state = (out / "state.pt").read_bytes()
-    assert main([*where, "--resume", "--init", "other.safetensors"]) == 1
-    assert "began from begun.safetensors; leave --init out, or start anew" in capsys.readouterr().err
+    for other in ("other.safetensors", "other/begun.safetensors"):
+        assert main([*where, "--resume", "--init", other]) == 1
+        assert f"began from {began}; leave --init out, or start anew" in capsys.readouterr().err
     assert (out / "state.pt").read_bytes() == state
 
 

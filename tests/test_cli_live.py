@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -242,6 +243,22 @@ def test_what_is_told_arrives_while_c_libraries_are_silenced(
     assert capfd.readouterr().err == "streamsep: the device is gone\n"
 
 
+def test_a_closed_stderr_does_not_disturb_the_display(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    assert rig.live() == 0
+    sys.stderr.close()
+    assert "misses" in capsys.readouterr().out
+
+
+def test_the_help_promises_keys_for_no_number_of_stems(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["live", "--help"])
+    text = capsys.readouterr().out
+    assert "the number of a stem mutes it" in text and "1 to 4" not in text
+
+
 def test_a_recording_that_cannot_begin_ends_it(rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     assert rig.live("--record", str(tmp_path / "file")) == 1
@@ -358,8 +375,11 @@ def test_long_blocks_are_measured_less_often(block: int, steps: int) -> None:
 
 
 def test_a_model_that_is_too_slow_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
-    choose_queue(None, info(*[0.02] * 100), FakeDevice(noise(64), clocking=Clocking(256, realtime=True)))
-    assert "a step takes 20.0 ms here and a hop lasts 11.6 ms" in capsys.readouterr().err
+    device = FakeDevice(noise(64), clocking=Clocking(256, realtime=True))
+    queues = [choose_queue(None, info(*[seconds] * 100), device) for seconds in (0.0117, 0.02, 0.2)]
+    assert queues == [2, 2, 2]  # more would only make the mix late
+    told = capsys.readouterr().err
+    assert "a step takes 20.0 ms here and a hop lasts 11.6 ms" in told and "choose a smaller model" in told
 
 
 def test_the_stream_is_what_the_flags_say() -> None:

@@ -152,6 +152,13 @@ def test_sink_grows_beyond_its_reserve() -> None:
     np.testing.assert_array_equal(sink.samples, samples)
 
 
+def test_what_comes_back_has_room_however_late_it_is() -> None:
+    device = FakeDevice(noise(100), clocking=Clocking(64))
+    play(device, Echo(9000), 9000)
+    reserved = device._array._data.shape[1]
+    assert device.played.shape[1] >= 9100 and reserved == 100 + 9000 + 64
+
+
 @pytest.mark.parametrize(("channels", "rate"), [(1, 44100), (2, 44100), (2, 22050), (6, 44100)])
 def test_a_file_comes_back_aligned_at_its_own_rate_and_length(tmp_path: Path, channels: int, rate: int) -> None:
     time_line = np.arange(3001) / rate

@@ -231,6 +231,40 @@ def test_after_a_bypass_the_mix_is_heard_until_the_stems_are_back(compiled: bool
     np.testing.assert_allclose(heard[:, 102 * 16 :], dry[:, 102 * 16 : heard.shape[1]], atol=1e-6)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_bypass_is_as_loud_as_the_mix_where_one_stem_is_routed(compiled: bool) -> None:
+    samples, device = tone(4000), HandCranked(compiled)
+    host = ThreadHost(make_executor("eager", DelaySplit(8, 24), max_chunk=8))
+    stream = Stream(host, device, StreamConfig(output="stems", routes=(Route("vocals", (1, 2)),), fade=32))
+    stream.start()
+    stream.set_bypass(True)
+    played = [device.deliver(samples[:, at : at + 16])[0] for at in range(0, 4000, 16)]
+    stream.close()
+    host.close()
+    heard, dry = np.concatenate(played, axis=1), delayed(samples, stream.delay, 4000)
+    np.testing.assert_allclose(heard[:, 1000:], dry[:, 1000:], atol=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("latency", [24, 4000])
+def test_a_reset_is_covered_by_the_mix_where_the_model_is_late(compiled: bool, latency: int) -> None:
+    samples, device = tone(16000), HandCranked(compiled)
+    host = ThreadHost(make_executor("eager", DelaySplit(8, latency), max_chunk=8))
+    stream = Stream(host, device, StreamConfig(fade=32, recover_seconds=0.0))
+    stream.start()
+    played = []
+    for at in range(0, 16000, 16):
+        if at == 8000:
+            stream.reset()
+        played.append(device.deliver(samples[:, at : at + 16])[0])
+    stream.close()
+    host.close()
+    heard, dry = np.concatenate(played, axis=1), delayed(samples, stream.delay, 16000)
+    loud = np.sqrt(np.mean(np.square(heard[:, 8100:12000]))) / np.sqrt(np.mean(np.square(dry[:, 8100:12000])))
+    assert loud == pytest.approx(1, abs=0.02)
+    np.testing.assert_allclose(heard[:, 13000:], dry[:, 13000:], atol=1e-6)
+
+
 def test_levels_are_peaks_since_the_last_look() -> None:
     device = HandCranked(True)
     host = ThreadHost(make_executor("eager", DelaySplit(8, 0)))

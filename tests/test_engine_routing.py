@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamsep.engine.mixer import Routing
-from streamsep.engine.routing import Route, routing_matrix
+from streamsep.engine.routing import Route, plain_share, routing_matrix
 from streamsep.errors import StreamsepError
 from tests.engine_toys import NAMES
 
@@ -81,3 +81,17 @@ def test_routes_that_lead_nowhere(route: Route, output: Routing, message: str) -
 def test_stems_need_room() -> None:
     with pytest.raises(StreamsepError, match="4 stems need 8 output channels and the device has 2"):
         gains(device_outputs=2)
+
+
+@pytest.mark.parametrize(
+    ("routes", "output", "share"),
+    [
+        ([], "stems", 0.25),
+        ([], "mix", 1.0),
+        ([Route("vocals", (1, 2))], "stems", 1.0),
+        ([Route("vocals", (1, 2)), Route("drums", (3, 4)), Route("drums", (1,))], "stems", 0.5),
+        ([Route("vocals", (1, 2)), Route("mix", (3, 4))], "stems", 0.25),
+    ],
+)
+def test_the_plain_mix_adds_up_over_what_is_routed(routes: list[Route], output: Routing, share: float) -> None:
+    assert plain_share(routes, NAMES, output) == share

@@ -201,3 +201,13 @@ def test_a_warm_up_may_leave_the_short_chunks_out() -> None:
     assert len(session.warm_up(2)) == 2
     assert len(session.warm_up(4, shortest=3)) == 4
     assert lengths == [1, 1, 2, 2, 3, 3, 3, 3, 3, 3]
+
+
+def test_long_chunks_are_warmed_up_by_doublings_and_recorded_ones_one_by_one() -> None:
+    session = Session(make_executor("eager", DelaySplit(), max_chunk=100))
+    assert session._lengths(1) == [1, 2, 4, 8, 16, 32, 64, 100]
+    assert session._lengths(100) == [100]
+    recorded = StaticExecutor(DelaySplit(), device="cpu", max_chunk=5)
+    assert Session(recorded)._lengths(1) == [1, 2, 4, 5]
+    recorded.graphs = True
+    assert Session(recorded)._lengths(1) == [1, 2, 3, 4, 5]

@@ -111,6 +111,14 @@ def test_running_level_in_blocks() -> None:
     torch.testing.assert_close(level, torch.tensor(wanted), rtol=1e-5, atol=0)
 
 
+def test_levels_are_as_fine_under_autocast() -> None:
+    layer, x = RunningLevel(4, 400, 0.5), torch.randn(1, 2, 400)
+    with torch.autocast("cpu", torch.bfloat16):
+        level, state = layer.step(x, layer.init_state())
+    assert level.dtype == state.sums.dtype == torch.float32
+    torch.testing.assert_close(level, layer(x), rtol=0, atol=0)
+
+
 def test_running_level_draws_straight_lines() -> None:
     """From the end of one hop to the end of the next, and flat over the first."""
     steps = RunningLevel(8, 800, 0.05)(torch.randn(1, 2, 8 * 40))[0, 0].diff()
@@ -156,6 +164,7 @@ def test_serial_counts_rate_lag_and_hop() -> None:
     assert (chain.hop, chain.ratio, chain.lag) == (4, Fraction(1), 12)
     with pytest.raises(ValueError, match="not whole"):
         Serial(Delay((2,), 3), CausalConv1d(2, 4, 8, 4))
+    assert Serial(RunningLevel(2, 100, 0.5), RunningLevel(3, 100, 0.5)).hop == 6
 
 
 def test_sum_refuses_unequal_branches() -> None:

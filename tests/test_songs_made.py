@@ -27,16 +27,22 @@ def energy(sound: np.ndarray, low: float, high: float) -> float:
     return float(np.square(np.abs(spectrum[(hertz >= low) & (hertz < high)])).sum())
 
 
-@pytest.mark.parametrize("family", ["electric bass", "clean guitar", "piano", "synth lead", "organ", "synth pad"])
-@pytest.mark.parametrize("key", [33, 57])
-def test_notes_are_in_tune(family: str, key: int) -> None:
+@pytest.mark.parametrize(
+    ("family", "cents"),
+    [
+        ("electric bass", 10), ("clean guitar", 10), ("piano", 10), ("mallets", 10),
+        ("synth lead", 40), ("organ", 40), ("synth pad", 40),  # voices beside each other, and vibrato
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("key", [45, 57])
+def test_notes_are_in_tune(family: str, cents: float, key: int) -> None:
     pitch = 440 * 2 ** ((key - 69) / 12)
-    for seed in range(6):
+    near = slice(round(8 * pitch / 1.08), round(8 * pitch * 1.08))
+    for seed in range(8):
         sound = MadeInstrument(family, seed).note(key, 0.8, 1.0, np.random.default_rng(0))
-        spectrum = np.fft.rfft(sound.mean(0) * np.hanning(sound.shape[1]), 8 * RATE)
-        peak = float(np.abs(spectrum).argmax()) / 8
-        # The loudest partial: a multiple of the pitch, or of half of it where an operator swings below.
-        assert abs(2 * peak / pitch - round(2 * peak / pitch)) < 0.12, (seed, peak)
+        spectrum = np.abs(np.fft.rfft(sound.mean(0) * np.hanning(sound.shape[1]), 8 * RATE))[near]
+        peak = (near.start + float(spectrum.argmax())) / 8
+        assert abs(1200 * np.log2(peak / pitch)) < cents, (seed, peak)
         assert np.isfinite(sound).all() and 0.3 < np.abs(sound).max() <= 1
 
 

@@ -218,22 +218,32 @@ def test_the_tool_goes_on_where_it_was(
     config.write_text(
         "kits: [machine box]\ninstruments: [bass finger, guitar emily]\npresets: [0]\ndrum_programs: [0]\n"
     )
-    (tmp_path / "out" / "000005").mkdir(parents=True)
-    (tmp_path / "out" / "000005" / "song.json").write_text("{}")
     command = ["render_songs", "--config", str(config), "--out", str(tmp_path / "out"), "--count", "2", "--seed", "5"]
     command += ["--length", "12", "--instruments", str(folder), "--soundfont", str(font), "--instrumental"]
     monkeypatch.setattr("sys.argv", command)
     assert main() == 0
-    assert capsys.readouterr().out.startswith("1 songs, 0.2 minutes")
-    record = json.loads((tmp_path / "out" / "000006" / "song.json").read_text())
+    assert capsys.readouterr().out.startswith("2 songs, 0.4 minutes")
+    first, second = (tmp_path / "out" / name / "song.json" for name in ("000005", "000006"))
+    record = json.loads(second.read_text())
     assert record["seed"] == [0, 6] and record["sections"][0][1] == 0.0 and "midi" in record
-    assert (tmp_path / "out" / "000005" / "song.json").read_text() == "{}"
+    first.unlink()
+    before = second.stat().st_mtime_ns
+    assert main() == 0
+    assert capsys.readouterr().out.startswith("1 songs, 0.2 minutes")
+    assert second.stat().st_mtime_ns == before
+    first.unlink()
+    config.write_text(config.read_text() + "made: 0.5\n")
+    monkeypatch.setattr("tools.render_songs._makers", {})  # another run
+    assert main() == 1 and not first.exists()
+    assert f"{second.parent} was made by other settings" in capsys.readouterr().err
 
 
 def test_a_song_that_fails_is_listed_and_the_rest_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Broken:
+        material = ""
+
         def make(self, index: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
             if index == 1:
                 raise ValueError("no such chord")

@@ -86,6 +86,20 @@ def test_joined_stems_claim_their_sum_only(remix: float) -> None:
     assert torch.equal(batch.known[~joined], torch.eye(4).expand_as(batch.known[~joined]))
 
 
+def test_two_files_of_several_stems_never_meet() -> None:
+    """What is known of the sum of one (its stem is a 441 Hz sine) must not be asked of the other (882 Hz) as a stem."""
+    songs = (
+        Song("a", {"vocals": make_clip(1), "other": make_clip(0, frequency=441)}, ("drums", "bass", "other")),
+        Song("b", {"other": make_clip(2), "vocals": make_clip(0, frequency=882)}, ("drums", "bass", "vocals")),
+        Song("full", {stem: make_clip(10 + i) for i, stem in enumerate(STEMS)}),
+    )
+    config = replace(CONFIG, remix=1.0, silence=0.0, respeed=0.0, extra={}, size=100)
+    batch = BatchMaker(Library(songs=songs, extra={}, validation=()), config, STEMS, HOP)(1)
+    first, second = tonal(batch.sources[:, 2, 0]), tonal(batch.sources[:, 3, 0])
+    assert first.any() and second.any() and not (first & second).any()
+    assert torch.equal(batch.known[:, 0, 2] == 1, first) and torch.equal(batch.known[:, 0, 3] == 1, second)
+
+
 def test_extra_recordings_come_in_as_often_as_asked() -> None:
     """The extra bass is a 882 Hz sine."""
     library = replace(make_library(), extra={"bass": (make_clip(0, frequency=882),)})

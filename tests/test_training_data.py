@@ -111,3 +111,12 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     file = write(tmp_path / "a.wav", tone(0.1))
     with pytest.raises(StreamsepError, match="choose another cache"):
         cached_clip([file], file / "a")
+
+
+def test_a_voice_that_only_the_configuration_knows_is_told_with_its_cure(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "a" / "drums.wav", tone(0.1))
+    write(tmp_path / "voices" / "me" / "one.wav", tone(0.1))
+    place = {"voice": tmp_path / "voices", "cache": tmp_path / "cache", "quiet": True}
+    with pytest.raises(StreamsepError, match=r"no folder yuki in .*`data: voices` .* \[\] for all"):
+        open_library(tmp_path / "data", DataConfig(voices=("yuki",)), **place)  # type: ignore[arg-type]
+    assert len(open_library(tmp_path / "data", DataConfig(), **place).extra["vocals"]) == 1  # type: ignore[arg-type]

@@ -96,6 +96,38 @@ def test_resuming_changes_no_bit(tmp_path: Path, library: Library, prefetch: boo
         assert same(parts[key], whole[key]), key
 
 
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_a_resumed_run_hears_its_configuration(tmp_path: Path, library: Library, kind: str) -> None:
+    def config(decay: float, beta: float, steps: int) -> TrainConfig:
+        optimiser = replace(CONFIG.optimiser, kind=kind, weight_decay=decay, betas=(0.9, beta))
+        return replace(CONFIG, optimiser=optimiser, loop=replace(CONFIG.loop, steps=steps))
+
+    run(library, tmp_path, config(0.01, 0.98, 2))
+    optimiser = run(library, tmp_path, config(0.5, 0.9, 4), resume=True)["optimiser"]
+    groups = [group for part in optimiser.values() if "param_groups" in part for group in part["param_groups"]]
+    groups = groups or optimiser["param_groups"]
+    assert {group["weight_decay"] for group in groups} == {0.5, 0.0}
+    assert {tuple(group["betas"]) for group in groups if "betas" in group} == {(0.9, 0.9)}
+
+
+def test_short_sessions_are_validated_too(tmp_path: Path, library: Library) -> None:
+    config = replace(CONFIG, loop=replace(CONFIG.loop, steps=1000, validate_minutes=0.6 / 60))
+    for session in range(20):
+        run(library, tmp_path, config, resume=session > 0, max_minutes=0.2 / 60)
+        if (tmp_path / "validation.csv").exists():
+            break
+    assert 1 < session < 19
+
+
+def test_scales_of_a_channel_each_do_not_decay() -> None:
+    model = tiny()
+    optimiser = optimiser_of(model, OptimiserConfig(weight_decay=0.1))
+    decaying = {id(p) for group in optimiser.param_groups if group["weight_decay"] for p in group["params"]}
+    names = {name for name, p in model.named_parameters() if id(p) in decaying}
+    assert any(name.endswith("weight") for name in names) and not any(name.endswith("scale") for name in names)
+    assert any(name.endswith("scale") and p.ndim > 1 for name, p in model.named_parameters())
+
+
 class Terminating(Report):
     """Sends SIGTERM to its own process after some steps."""
 

@@ -42,6 +42,8 @@ __all__ = ["library"]  # a fixture
         ("optimiser", "lr", -1.0, "lr must be from 0 to 10"),
         ("optimiser", "ema", 1.0, "ema must be from 0 to"),
         ("optimiser", "clip", float("inf"), "clip must be from"),
+        ("optimiser", "betas", [0.9, 1.0], "betas must be from 0 to"),
+        ("optimiser", "rescale", -0.1, "rescale must be from"),
         ("loop", "steps", 0, "the schedule must be from"),
         ("loop", "excerpts", 0, "excerpts must be from 1"),
         ("batch", "size", 0, "size must be from 1"),

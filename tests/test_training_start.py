@@ -20,7 +20,7 @@ from streamsep.training.losses import LossConfig
 from streamsep.training.objective import Objective, timing
 from streamsep.training.optimiser import Average, OptimiserConfig, adamw
 from streamsep.training.origin import check_start, together
-from streamsep.training.start import rescale, role, start_from, take_matching
+from streamsep.training.start import freeze, rescale, role, start_from, take_matching
 from streamsep.training.state import Progress, load_state, remove_state, save_state
 from streamsep.training.teacher import Teacher
 from tests.models import tiny, tiny_config
@@ -214,6 +214,13 @@ def test_an_origin_names_all_that_was_learnt_from_once() -> None:
     with pytest.raises(StreamsepError, match="began without --init; leave --init out"):
         check_start(Path("run"), before, {"init": "a"})
     check_start(Path("run"), {}, {"init": "a"})
+    with pytest.raises(StreamsepError, match=r"began from one/last\.safetensors; leave --init out"):
+        check_start(Path("run"), {"init": "one/last.safetensors"}, {"init": "two/last.safetensors"})
+
+
+def test_a_model_that_is_frozen_whole_is_refused() -> None:
+    with pytest.raises(StreamsepError, match="frozen leaves no weight to learn"):
+        freeze(tiny(), [name for name, _ in tiny().named_children()])
 
 
 def build_like(model: nn.Module) -> nn.Module:

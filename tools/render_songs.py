@@ -7,10 +7,11 @@ that is there is not made again, so an interrupted run goes on where it was. `st
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from streamsep.cli.options import positive_float, positive_int
 from streamsep.config import config_folder
-from streamsep.errors import telling
+from streamsep.errors import StreamsepError, telling
 from streamsep.files import check_folder
 from streamsep.training.songs.midi_songs import midi_files
 from streamsep.training.songs.rendering import RECORD, Maker, write_song
@@ -58,6 +59,24 @@ def open_maker(order: Order) -> Maker:
         midi = midi_files(order.midi, config.midi) if order.midi else ()
         _makers[order] = Maker(config, studio, singers, midi, order.length)
     return _makers[order]
+
+
+def check_records(out: Path, wanted: Iterable[int], material: str) -> None:
+    """Refuse to go on with a folder of songs that would be others now.
+
+    Raises:
+        StreamsepError: a song in `out` was made from something else, or its record cannot be read.
+    """
+    for record in (out / f"{index:06d}" / RECORD for index in wanted):
+        try:
+            known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {"material": material}
+        except ValueError:
+            raise StreamsepError(f"{record} is damaged; remove {record.parent}") from None
+        if not isinstance(known, dict) or known.get("material") != material:
+            raise StreamsepError(
+                f"{record.parent} was made by other settings, of other material or by another version; "
+                "choose another --out"
+            )
 
 
 def render(job: tuple[Order, int]) -> tuple[int, float, str]:
@@ -115,7 +134,8 @@ def main() -> int:
     wanted = range(args.seed, args.seed + args.count)
     jobs = [(order, index) for index in wanted if not (args.out / f"{index:06d}" / RECORD).exists()]
     if jobs:
-        open_maker(order)  # what is missing is told once, and before any process starts
+        # What is missing is told once, and before any process starts.
+        check_records(args.out, wanted, open_maker(order).material)
     results = list(tqdm(rendered(jobs, args.jobs), total=len(jobs), desc="songs", unit="song"))
     failed = [(index, problem) for index, _, problem in results if problem]
     for index, problem in failed:

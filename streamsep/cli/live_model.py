@@ -125,7 +125,10 @@ def choose_queue(wanted: int | None, info: SeparatorInfo, device: AudioBackend) 
     median, hop = float(np.median(info.step_times)), info.hop / info.sample_rate
     if median > hop:
         slow = f"a step takes {1000 * median:.1f} ms here and a hop lasts {1000 * hop:.1f} ms"
-        print(f"streamsep: warning: {slow}: most will be heard unseparated", file=sys.stderr)
+        cure = "choose a smaller model, or one of a longer hop (streamsep models list)"
+        print(f"streamsep: warning: {slow}: most will be heard unseparated; {cure}", file=sys.stderr)
     high, highest = np.percentile(info.step_times, (99, 99.9), method="higher")
+    # No queue helps a model that is too slow: it would only make the mix late.
+    longest = hop if median > hop else max(_BUSY * float(high), float(highest))
     block = math.ceil(device.max_block * info.sample_rate / device.sample_rate)
-    return queue_blocks(max(_BUSY * float(high), float(highest)), info.hop, block, info.sample_rate)
+    return queue_blocks(longest, info.hop, block, info.sample_rate)

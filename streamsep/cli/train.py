@@ -116,8 +116,10 @@ def _origin(args: argparse.Namespace, library: Library) -> dict[str, str]:
 
 
 def _given(args: argparse.Namespace) -> dict[str, str]:
-    given = {name: getattr(args, name) for name in ("init", "init_matching", "teacher", "voice", "instruments")}
-    return {name: Path(value).name for name, value in given.items() if value}
+    """Weights by their folder too, for those of most runs are called last.safetensors."""
+    depths = {"init": 2, "init_matching": 2, "teacher": 2, "voice": 1, "instruments": 1}
+    given = {name: (getattr(args, name), depth) for name, depth in depths.items()}
+    return {name: "/".join(Path(value).parts[-depth:]) for name, (value, depth) in given.items() if value}
 
 
 def _saving(origin: dict[str, str]) -> Export:

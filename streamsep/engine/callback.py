@@ -19,13 +19,15 @@ from streamsep.engine.timing import LatencyBudget
 OnOverload = Literal["dry", "mute"]
 
 
-def dry_gains(inputs: int, outputs: int, on_overload: OnOverload) -> Audio:
+def dry_gains(link: Link, on_overload: OnOverload, plain: float | None) -> Audio:
     """The gain of the dry mix in an overload, and what a bypass adds to it: there the mix is heard in any case.
 
-    Spread over several pairs of channels, it must still add up to the mix.
+    Spread over several pairs of channels, it must still add up to the mix: over all of them in an overload, which
+    whoever hears a single stem must not hear loudly, over those that are heard (`plain`) in a bypass.
     """
-    whole = inputs / outputs
-    return np.array([whole, 0.0] if on_overload == "dry" else [0.0, whole], dtype=np.float32)
+    whole = link.input.channels / link.output.channels
+    overload = whole if on_overload == "dry" else 0.0
+    return np.array([overload, (whole if plain is None else plain) - overload], dtype=np.float32)
 
 
 class DelayLine:
@@ -60,6 +62,7 @@ class Callback:
         max_block: frames handled at once; larger device blocks are cut.
         on_overload: what is heard instead of separated sound that is not there: "dry" (the mix) or "mute".
         recover: frames that the worker must have been in time before its sound comes back.
+        plain: the gain of the mix on each pair of channels in a bypass; None if all pairs are heard.
     """
 
     def __init__(
@@ -70,11 +73,12 @@ class Callback:
         max_block: int,
         on_overload: OnOverload = "dry",
         recover: int = 0,
+        plain: float | None = None,
     ) -> None:
         self._link = link
         self._fade, self._recover, self._max_block = budget.fade, recover, max_block
         inputs, outputs = link.input.channels, link.output.channels
-        self._dry_gains = dry_gains(inputs, outputs, on_overload)
+        self._dry_gains = dry_gains(link, on_overload, plain)
         self._line = DelayLine(inputs, budget.lag, max_block)
         self._clean: Audio = np.zeros((inputs, max_block), dtype=np.float32)
         self._broken: NDArray[np.bool_] = np.zeros((inputs, max_block), dtype=bool)

@@ -45,10 +45,15 @@ class CallbackState(NamedTuple):
 
 
 def make_state(
-    link: Link, budget: LatencyBudget, max_block: int, on_overload: OnOverload = "dry", recover: int = 0
+    link: Link,
+    budget: LatencyBudget,
+    max_block: int,
+    on_overload: OnOverload = "dry",
+    recover: int = 0,
+    plain: float | None = None,
 ) -> CallbackState:
     """The state before the first block; arguments as those of `Callback`."""
-    inputs, outputs = link.input.channels, link.output.channels
+    inputs = link.input.channels
     own = np.zeros(16, dtype=np.int64)
     own[[LEVEL, FADE]] = budget.fade
     own[[HEALTHY, RECOVER]] = recover
@@ -57,7 +62,7 @@ def make_state(
     line = np.zeros((inputs, budget.lag + max_block), dtype=np.float32)
     clean = np.zeros((inputs, max_block), dtype=np.float32)
     rings = (*link.input.arrays, *link.output.arrays, *link.mix.arrays)
-    return CallbackState(link.counters, *rings, line, clean, own, dry_gains(inputs, outputs, on_overload))
+    return CallbackState(link.counters, *rings, line, clean, own, dry_gains(link, on_overload, plain))
 
 
 @functools.cache

@@ -103,12 +103,13 @@ class DeskFollower:
         mixer.aim(self._levels)
         mixer.settle()
 
-    def follow(self) -> None:
-        """Carry out what has changed since the last call."""
-        if self._desk.resets != self._resets:
+    def follow(self) -> bool:
+        """Carry out what has changed since the last call; True if the session was reset."""
+        if reset := self._desk.resets != self._resets:
             self._resets = self._desk.resets
             self._session.reset()
         levels = self._desk.levels()
         if (levels != self._levels).any():
             self._levels = levels
             self._mixer.aim(levels)
+        return reset

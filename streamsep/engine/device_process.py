@@ -14,6 +14,7 @@ from streamsep.engine.edge_state import Knob, Peak, Tally, make_state
 from streamsep.engine.host import Host
 from streamsep.engine.link import Counter, Link
 from streamsep.engine.ring import Audio
+from streamsep.engine.routing import plain_share
 from streamsep.engine.timing import LatencyBudget
 from streamsep.errors import missing
 
@@ -113,14 +114,15 @@ def make_process(
         StreamsepError: compiled code is asked for and numba is missing.
     """
     recover, state = round(config.recover_seconds * budget.sample_rate), make_state(plan)
-    core = Callback(link, budget, max_block=plan.max_core, on_overload=config.on_overload, recover=recover)
+    plain, overload = plain_share(config.routes, host.info.sources, config.routing), config.on_overload
+    core = Callback(link, budget, max_block=plan.max_core, on_overload=overload, recover=recover, plain=plain)
     callbacks = None
     if backend.takes_compiled and config.callback != "python":
         if find_spec("numba"):
             from streamsep.engine.compiled_callback import make_state as make_core_state
             from streamsep.engine.compiled_process import CompiledCallbacks, Machine
 
-            inner = make_core_state(link, budget, plan.max_core, config.on_overload, recover)
+            inner = make_core_state(link, budget, plan.max_core, overload, recover, plain)
             machine = Machine(plan, config.frames, host.bell.fd, host.info.hop, budget.path, backend.lock_step)
             callbacks = CompiledCallbacks(inner, state, machine)
         elif config.callback == "compiled":

@@ -67,6 +67,18 @@ def routing_matrix(routes: Sequence[Route], sources: Sequence[str], output: Rout
     return tuple(tuple(row) for row in gains)
 
 
+def plain_share(routes: Sequence[Route], sources: Sequence[str], output: Routing) -> float:
+    """The gain of the mix on each pair of engine outputs that makes the sum of all that is routed the mix again.
+
+    >>> plain_share([Route("vocals", (1, 2)), Route("drums", (3,))], ["drums", "bass", "vocals"], "stems")
+    0.5
+    """
+    if output == "mix":
+        return 1.0
+    heard = {route.source for route in routes}
+    return 1 / (len(sources) if not heard or MIX in heard else len(heard))
+
+
 def _in_order(sources: Sequence[str], output: Routing, device_outputs: int) -> list[Route]:
     if output == "mix":
         return [Route(MIX, (1, 2) if device_outputs > 1 else (1,))]

@@ -5,6 +5,7 @@ It knows nothing of devices, threads or time; chunks go in, stems come out.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -106,14 +107,14 @@ class Session:
 
     @torch.inference_mode()
     def warm_up(self, steps: int = 5, shortest: int = 1) -> list[float]:
-        """Run `steps` chunks of noise of every length from `shortest` hops, and put the state back.
+        """Run `steps` chunks of noise of several lengths from `shortest` hops to the longest, and put the state back.
 
         Returns:
             Seconds a hop of the longest chunks.
         """
         kept, state = clone_state(self._state), clone_state(self._state)
         seconds: list[float] = []
-        for hops in range(shortest, self.executor.max_chunk + 1):
+        for hops in self._lengths(shortest):
             shape = (self.executor.batch, 2, hops * self.hop)
             noise = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.executor.home)
             seconds = []
@@ -124,6 +125,13 @@ class Session:
                 seconds.append((time.perf_counter() - began) / hops)
         self._state = kept
         return seconds
+
+    def _lengths(self, shortest: int) -> list[int]:
+        """Every length in hops where each is recorded apart; else doublings, for all of them would take minutes."""
+        longest = self.executor.max_chunk
+        if getattr(self.executor, "graphs", False):
+            return list(range(shortest, longest + 1))
+        return [*itertools.takewhile(lambda hops: hops < longest, (shortest << n for n in itertools.count())), longest]
 
     def _step(self, mix: Tensor, active: Tensor | None) -> Tensor:
         awake = self._everyone if active is None else active

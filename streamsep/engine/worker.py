@@ -24,6 +24,8 @@ from streamsep.engine.ring import Audio
 from streamsep.engine.session import Session
 from streamsep.engine.stats import StepRecorder
 
+_DIP = 0.05  # seconds of silence after a reset that pass for its short fade
+
 
 class Worker:
     """Reblock, step, mix; run it in a thread that is set up for steps (`inference_thread`).
@@ -43,9 +45,7 @@ class Worker:
         self._desk = DeskFollower(Desk(sources, link.knobs), session, self._mixer)
         self._recorder = StepRecorder(link.times)
         self._reblocker = Reblocker(link.input, session.hop, session.executor.max_chunk)
-        link.counters[Counter.SEAM] = link.output.written
-        fence()
-        link.counters[Counter.BLIND] = self._reblocker.index
+        self._forget()
 
     def warm_up(self) -> None:
         """Run some steps on noise, so that the first real one is not the slow one."""
@@ -73,7 +73,9 @@ class Worker:
 
     def step(self) -> bool:
         """Run one step where a hop waits; False where none does."""
-        self._desk.follow()
+        reset = self._desk.follow()
+        if reset and self._session.latency > _DIP * self._budget.sample_rate:
+            self._forget()
         self._skip_hopeless()
         first = self._reblocker.index
         chunk = self._reblocker.take()
@@ -85,6 +87,13 @@ class Worker:
         self._emit(sources, first)
         self._record(sources, first)
         return True
+
+    def _forget(self) -> None:
+        """Tell the callback that what comes next knows nothing of the input before it: meanwhile the mix is played."""
+        counters = self._link.counters
+        counters[Counter.SEAM] = self._link.output.written
+        fence()
+        counters[Counter.BLIND] = self._reblocker.index
 
     def _emit(self, sources: Audio, first: int) -> None:
         """Mix and hand on the result of the input frames from `first` on.

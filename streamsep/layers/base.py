@@ -116,8 +116,9 @@ class Serial(StreamingLayer):
         self.ratio, self.hop = Fraction(1), 1
         lag = Fraction(0)
         for layer in layers:
+            before = self.hop
             while (self.hop * self.ratio) % layer.hop:  # the smallest chunk that feeds every part whole hops
-                self.hop += 1
+                self.hop += before
             self.ratio *= layer.ratio
             lag = lag * layer.ratio + layer.lag
         if lag.denominator != 1:

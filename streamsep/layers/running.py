@@ -41,7 +41,8 @@ class RunningSum(StreamingLayer):
         for part in x.split(self.block, -1):
             n = part.shape[-1]
             decays = self.decays[:n, : n + 1].to(x.dtype)
-            parts.append(torch.cat([state[..., None], part], -1) @ decays.T)
+            with torch.autocast(x.device.type, enabled=False):  # levels are no place for bfloat16
+                parts.append(torch.cat([state[..., None], part], -1) @ decays.T)
             state = parts[-1][..., -1]
         return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)), state
 

@@ -188,7 +188,9 @@ class BatchMaker:
             if moment is None and self._takes_extra(stem, rng):
                 stems[stem] = self._extra(stem, rng)
                 continue
-            holders = [(song, w) for song, w in self._holders[stem] if not (_mixed(song, stem) & set(stems))]
+            # A second file of several stems would take from the first what is known of its sum.
+            taken = set(self.sources) if joined else set(stems)
+            holders = [(song, w) for song, w in self._holders[stem] if not (_mixed(song, stem) & taken)]
             if moment is not None:
                 holders = [(song, w) for song, w in holders if moment.pace(song.tempo)]
             if holders:

@@ -46,6 +46,10 @@ class OptimiserConfig:
         check_range("final", self.final, 0, 1)
         check_range("clip", self.clip, 1e-9, 1e9)
         check_range("ema", self.ema, 0, 1 - 1e-9)
+        for beta in self.betas:
+            check_range("betas", beta, 0, 1 - 1e-9)
+        if self.rescale is not None:
+            check_range("rescale", self.rescale, 1e-9, 1e9)
 
 
 @dataclass(frozen=True)

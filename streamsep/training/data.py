@@ -198,6 +198,11 @@ def _open_voices(voice: Path, names: Sequence[str], cache: Path, quiet: bool) ->
     folders = [voice / name for name in names] or sorted(path for path in voice.iterdir() if path.is_dir())
     clips = []
     for folder in tqdm(folders, desc="voices", unit="voice", disable=quiet, leave=False):
+        if not folder.is_dir():
+            raise StreamsepError(
+                f"there is no folder {folder.name} in {voice}, though `data: voices` of the configuration names it; "
+                "name your own folders there, or [] for all"
+            )
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
         if not files:
             raise StreamsepError(f"no .wav, .flac or .ogg file in the voice folder {folder}")

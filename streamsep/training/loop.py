@@ -155,14 +155,14 @@ class Trainer:
     def _steps(self, stop: threading.Event, limit: float) -> None:
         """Steps with saves and validations between them, for `limit` seconds at most."""
         loop, began = self.config.loop, time.monotonic()
-        validated, saved = self.progress.elapsed, self.progress.elapsed
+        saved = self.progress.elapsed
         for batch in self._batches():
             if not self._go_on(not stop.is_set() and time.monotonic() - began < limit):
                 break
             self._timed(lambda batch=batch: self.step(batch))  # type: ignore[misc]
-            if self.progress.elapsed - validated >= 60 * loop.validate_minutes:
+            if self.progress.elapsed - self.progress.validated >= 60 * loop.validate_minutes:
                 self._timed(self.validate)
-                validated = self.progress.elapsed
+                self.progress.validated = self.progress.elapsed
             if self.progress.elapsed - saved >= 60 * loop.save_minutes:
                 self.save()
                 saved = self.progress.elapsed

@@ -16,7 +16,10 @@ from streamsep.training.muon import QuickMuon
 def adamw(model: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices and kernels, none on biases, gains and scales."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    matrices, vectors = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
+    # A scale of a channel each may have further dimensions, of size 1.
+    matrices, vectors = (
+        [p for p in trained if (p.numel() > max(p.shape, default=1)) is many] for many in (True, False)
+    )
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr, betas=config.betas)
 

@@ -40,7 +40,7 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> None:
     """Let the weights of the named parts of `model` be as they are.
 
     Raises:
-        StreamsepError: there is no such part.
+        StreamsepError: there is no such part, or nothing is left to learn.
     """
     for name in parts:
         try:
@@ -48,6 +48,8 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> None:
         except AttributeError:
             known = ", ".join(child for child, _ in model.named_children())
             raise StreamsepError(f"frozen names {name!r}, which the model does not have; it has {known}") from None
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise StreamsepError("frozen leaves no weight to learn; name fewer parts")
 
 
 def take_over(model: nn.Module, start: nn.Module) -> None:

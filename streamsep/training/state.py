@@ -24,12 +24,21 @@ _DAMAGED = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError,
 
 @dataclass
 class Progress:
-    """Counters that outlive a resumption: steps done, seconds of training, best validation in dB so far."""
+    """Counters that outlive a resumption.
+
+    Attributes:
+        step: steps done.
+        elapsed: seconds of training.
+        best: best validation so far, dB.
+        skipped: steps left out for want of a finite gradient.
+        validated: `elapsed` at the last validation.
+    """
 
     step: int = 0
     elapsed: float = 0.0
     best: float = float("-inf")
     skipped: int = 0
+    validated: float = 0.0
 
 
 def save_state(
@@ -75,7 +84,10 @@ def load_state(path: Path, model: nn.Module, average: Average, optimiser: Optimi
         state: dict[str, Any] = torch.load(io.BytesIO(_read(path)), map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         average.model.load_state_dict(state["average"])
+        given = [{name: group[name] for name in group.keys() - {"params", "lr"}} for group in optimiser.param_groups]
         optimiser.load_state_dict(state["optimiser"])
+        for group, options in zip(optimiser.param_groups, given, strict=True):
+            group.update(options)  # what the configuration says now
         average.updates = state["updates"]
         return Progress(**state["progress"])
     except _DAMAGED as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamsep.engine.backends.base import LiveProcess, Pump
 from streamsep.engine.backends.clocked import ClockedDevice, Clocking, Faults
 from streamsep.engine.ring import Audio
 
@@ -24,11 +25,16 @@ class ArraySource:
 
 
 class ArraySink:
-    """Collects what it is given; `frames` is what to reserve, beyond it the reserve doubles."""
+    """Collects what it is given; `frames` is what to reserve before the first block, beyond it the reserve doubles."""
 
     def __init__(self, channels: int, frames: int) -> None:
         self._data: Audio = np.zeros((channels, max(1, frames)), dtype=np.float32)
         self._index = 0
+
+    def reserve(self, frames: int) -> None:
+        """Make room for `frames` in all, if nothing has arrived yet."""
+        if not self._index:
+            self._data = np.zeros((len(self._data), max(1, frames)), dtype=np.float32)
 
     @property
     def samples(self) -> Audio:
@@ -59,11 +65,15 @@ class FakeDevice(ClockedDevice):
         clocking: Clocking | None = None,
         faults: Faults | None = None,
     ) -> None:
-        # A tenth of a second covers most lags.
-        self._array = ArraySink(outputs, samples.shape[1] + sample_rate // 10)
+        self._frames, self._array = samples.shape[1], ArraySink(outputs, 1)
         super().__init__(
             ArraySource(samples), self._array, outputs, sample_rate=sample_rate, clocking=clocking, faults=faults
         )
+
+    def start(self, process: LiveProcess, pump: Pump | None, lag: int) -> None:
+        """See `AudioBackend`."""
+        self._array.reserve(self._frames + lag + self.max_block)
+        super().start(process, pump, lag)
 
     @property
     def played(self) -> Audio:

@@ -83,7 +83,7 @@ def _bar(rng: Generator, family: str) -> Make:
     shape = rng.random()
     ratios = number * np.sqrt(1 + 10 ** rng.uniform(-5, -3) * number**2)
     if family == "mallets" or shape < 0.15:
-        ratios = _BAR * rng.uniform(0.97, 1.03, len(_BAR))
+        ratios = np.concatenate([[1], _BAR[1:] * rng.uniform(0.97, 1.03, len(_BAR) - 1)])
     elif shape < 0.3:
         ratios = np.concatenate([[1], np.sort(rng.uniform(1.5, 9, 6))])
     loud = rng.uniform(0.3, 1, len(ratios)) / ratios ** rng.uniform(0.5, 2.2)
@@ -112,7 +112,7 @@ def _partials(frequency: Wave, loud: Wave, decays: Wave, rng: Generator) -> Wave
 def _synth(rng: Generator, family: str) -> Make:
     """A subtractive or frequency-modulating synthesiser: voices beside each other, a filter that closes, vibrato."""
     slow = family in _SLOW
-    voices, spread = (int(rng.integers(1, 6)), rng.uniform(0.02, 0.25)) if "bass" not in family else (1, 0.0)
+    voices, spread = (int(rng.integers(1, 6)), rng.uniform(0.02, 0.12)) if "bass" not in family else (1, 0.0)
     width = float(rng.choice([0.0, 0.0, 0.5, rng.uniform(0.1, 0.4)]))
     modulation = (float(rng.choice([0.5, 1, 2, 3, 3.5])), rng.uniform(0.3, 4)) if rng.random() < 0.25 else None
     rise = uneven(0.08, 0.8, rng) if slow else uneven(0.002, 0.08, rng)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,14 @@ class Maker:
     midi: tuple[Path, ...]
     length: float
 
+    @cached_property
+    def material(self) -> str:
+        """A digest of all that a song depends on beside its number: makers of another make other songs."""
+        studio, singers = self.studio, [voice.name for voice in self.singers.voices] if self.singers else []
+        used = [sorted(studio.fonts), sorted(studio.presets), sorted(studio.kits), studio.font_kits]
+        used += [sorted(studio.instruments), singers, [path.stem for path in self.midi], self.length]
+        return hashlib.sha256(repr((RECIPE, self.config, used)).encode()).hexdigest()[:16]
+
     def score(self, index: int) -> tuple[Score, str]:
         """The song's score, and the name of the MIDI file it was read from or ""."""
         seed = (self.config.seed, index)
@@ -74,7 +84,8 @@ class Maker:
         names = [*used, *singers, *(["midi"] if midi else [])]
         licences = {text for key, text in LICENCES.items() if any(name.startswith(key) for name in names)}
         return {
-            "recipe": RECIPE, "seed": [self.config.seed, index], "style": score.style, "tempo": round(score.tempo, 2),
+            "recipe": RECIPE, "material": self.material, "seed": [self.config.seed, index],
+            "style": score.style, "tempo": round(score.tempo, 2),
             "key": score.key, "minor": score.minor, "length": round(score.length, 3), "midi": midi, "sounds": used,
             "licences": sorted(licences),
             "sections": [[section.name, round(section.start, 3), round(section.end, 3)] for section in score.sections],

@@ -141,7 +141,10 @@ def made_voice(name: str, kind: Kind, takes: Callable[[], Iterable[Samples]], st
 
 def _recordings(name: str, folder: Path | None) -> list[Path]:
     if folder is None or not (folder / name).is_dir():
-        raise StreamsepError(f"there is no folder of recordings {name} in {folder}; correct --voice")
+        raise StreamsepError(
+            f"there is no folder of recordings {name} in {folder}, though configs/songs/voices.yaml names it; correct "
+            "--voice, leave it out, or name your own singers there"
+        )
     return sorted(path for path in (folder / name).iterdir() if path.suffix in SUFFIXES)
 
 
