@@ -118,23 +118,26 @@ def staged(paths: Sequence[Path], cure: str = "choose another folder with -o") -
     """Make empty files beside `paths`, renamed to them when the block succeeds and removed when it does not.
 
     Args:
-        paths: the files to be.
+        paths: the files to be; a symbolic link stays one, and it is its target that is replaced.
         cure: end of the error's sentence.
 
     Raises:
-        StreamsepError: a folder cannot be made or written, one of `paths` is a folder, or the disk is full.
+        StreamsepError: a folder cannot be made or written, one of `paths` is a folder, a device or a pipe, two of them
+            are one file, or the disk is full.
     """
-    temporary = [path.parent / f".{path.name}.{os.getpid()}.part" for path in paths]
+    temporary: list[Path] = []
     try:
-        for path in paths:
-            if not path.name or path.is_dir():
-                raise StreamsepError(f"{path} is a folder, and a file is to be written there; {cure}")
-            path.parent.mkdir(parents=True, exist_ok=True)
+        places = [_place(path, cure) for path in paths]
+        if len(set(places)) < len(places):
+            raise StreamsepError(f"two of the files in {paths[0].parent} are one and the same; {cure}")
+        for place in places:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = [place.parent / f".{place.name}.{os.getpid()}.part" for place in places]
         for source in temporary:
             source.touch()
         yield temporary
-        for source, path in zip(temporary, paths, strict=True):
-            source.replace(path)
+        for source, place in zip(temporary, places, strict=True):
+            source.replace(place)
     except (OSError, soundfile.LibsndfileError) as error:
         # libsndfile does not tell what the system said; a full disk is what is left once the files are made.
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else "is the disk full?"
@@ -144,6 +147,15 @@ def staged(paths: Sequence[Path], cure: str = "choose another folder with -o") -
         for source in temporary:
             with contextlib.suppress(OSError):
                 source.unlink()
+
+
+def _place(path: Path, cure: str) -> Path:
+    """Where a file that is to be called `path` lies; StreamsepError where something else than a file is there."""
+    if not path.name or path.is_dir():
+        raise StreamsepError(f"{path} is a folder, and a file is to be written there; {cure}")
+    if path.exists() and not path.is_file():
+        raise StreamsepError(f"{path} is a device or a pipe and no ordinary file; {cure}")
+    return real_path(path) if path.is_symlink() else path
 
 
 def real_path(path: Path) -> Path:
@@ -211,10 +223,15 @@ def check_folder(path: Path, cure: str) -> None:
 
 
 def check_readable(path: Path) -> None:
-    """Raise StreamsepError where there is no file to read at `path`, a folder, or nothing in it."""
+    """Raise StreamsepError where there is no file to read at `path`, but a folder, a pipe, or nothing in it."""
     try:
-        if stat.S_ISDIR(path.stat().st_mode):
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
             raise StreamsepError(f"{path} is a folder; name the sound files in it")
+        if not stat.S_ISREG(kind):  # not even opened: what is read of a pipe is gone from it
+            raise StreamsepError(
+                f"{path} is a pipe or a device; write the sound to a file first, or pipe it into `streamsep live -i -`"
+            )
         with path.open("rb") as file:
             empty = not file.read(1)
     except FileNotFoundError:

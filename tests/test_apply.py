@@ -210,6 +210,25 @@ def test_progress_counts_seconds_of_audio(capfd: pytest.CaptureFixture[str]) -> 
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("options", [{}, {"shifts": 2, "offsets": [0, 400]}, {"split": False}], ids=str)
+def test_who_follows_hears_of_every_segment(options: dict[str, Any]) -> None:
+    heard: list[int] = []
+    apply_model(gains(100 if options.get("split", True) else 2500), noise((1, 2, 2500)), follow=heard.append, **options)
+    assert heard[-1] == 2500 and heard == sorted(heard)
+    assert len(heard) == (1 if "split" in options else len(set(heard)))
+    assert len(heard) >= 34 or "split" in options
+
+
+def test_what_who_follows_raises_ends_the_work() -> None:
+    def give_up(samples: int) -> None:
+        raise KeyError(samples)
+
+    model = gains(100).train()
+    with pytest.raises(KeyError):
+        apply_model(model, noise((1, 2, 2500)), workers=1, follow=give_up)
+    assert len(model.calls) == 1 and model.training
+
+
 class Largest(TorchDispatchMode):
     """Records the largest storage, in bytes, that an operation makes; `known` storages do not count."""
 

@@ -192,6 +192,31 @@ def test_a_way_of_more_than_a_second_is_measured_as_long_as_it_is(
     assert found["measured"]["total_ms"] == pytest.approx(found["budget"]["total_ms"], abs=60)
 
 
+class Unplugged(Two):
+    """Is lost as soon as it runs."""
+
+    gone: str | None = None
+
+    @property
+    def lost(self) -> str | None:
+        return self.gone
+
+    def start(self, process: LiveProcess, pump: Pump | None, lag: int) -> None:
+        super().start(process, pump, lag)
+        self.gone = "the device Scarlett is gone; plug it in"
+
+
+def test_a_device_lost_meanwhile_is_no_missing_cable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cable = Cable(700)
+    device = Unplugged(cable, cable, 2, clocking=Clocking(256, True))
+    monkeypatch.setattr("streamsep.cli.live_device.open_device", lambda config: device)
+    monkeypatch.setattr("streamsep.models.registry.build_preset", lambda name: Module())
+    assert main(["latency", "-d", "cpu", "--loopback", "--queue", "2", "--executor", "eager"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "streamsep: error: the device Scarlett is gone; plug it in"
+
+
 class Module(DelaySplit, torch.nn.Module):
     """A toy that can be sent to a device."""
 

@@ -183,6 +183,43 @@ def test_ctrl_c_typed_on_a_terminal_restores_it(terminal: Terminal, worker: str)
     assert terminal.modes() == before
 
 
+def test_closing_the_terminal_finishes_the_recording_and_frees_the_memory(tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("looks for shared memory where Linux has it")
+    terminal = Terminal()
+    with Child("--record", str(tmp_path), terminal=terminal.program) as child:
+        os.close(terminal.program)
+        terminal.wait_for("q to quit")
+        maps = psutil.Process(child.process.pid).memory_maps()
+        shared = [Path(item.path) for item in maps if item.path.startswith("/dev/shm/psm_")]
+        assert shared and all(path.exists() for path in shared)
+        os.close(terminal.person)
+        assert child.process.wait(30) == 129
+    assert not any(path.exists() for path in shared)
+    lengths = [read_audio(path)[0].shape[1] for path in tmp_path.glob("*/*.wav")]
+    assert len(lengths) == 5 and len(set(lengths)) == 1
+
+
+def test_a_listener_that_goes_is_told_of_and_so_is_the_take(tmp_path: Path) -> None:
+    save_checkpoint(tiny(), tmp_path / "tiny.safetensors", {})
+    command = [sys.executable, "-m", "streamsep", "live", "-i", "-", "-o", "-", "-d", "cpu", "--executor", "eager"]
+    command += ["-n", str(tmp_path / "tiny.safetensors"), "--pipe-format", "f32le", "--record", str(tmp_path / "takes")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*command, "--worker", "thread"], stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(Pcm().encode(noise(8192)))
+        process.stdin.flush()
+        process.stdout.read(4096)
+        process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):  # it may have noticed
+            process.stdin.write(Pcm().encode(noise(8192)))
+            process.stdin.close()
+        told = process.stderr.read().decode().splitlines()
+        assert process.wait(60) == 1
+    assert told[-2].startswith("streamsep: recorded mix.wav, drums.wav") and "takes" in told[-2]
+    assert told[-1].startswith("streamsep: who listened has gone, so the music ends here; keep the program")
+
+
 def through_pipes(data: bytes, *flags: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "streamsep", "live", "-i", "-", "-o", "-", "-d", "cpu", "--executor", "eager"]
     return subprocess.run([*command, *flags], input=data, capture_output=True, cwd=ROOT, timeout=120, check=False)

@@ -115,6 +115,11 @@ def test_help_lists_the_keys() -> None:
     assert "for the keys" not in text and "solo a stem" not in shown(SNAPSHOT)
 
 
+def test_help_lists_a_key_for_each_of_six_stems() -> None:
+    text = shown(replace(SNAPSHOT, help=True, stems=(*STEMS, *STEMS[:2])))
+    assert "  1 to 6 " in text and "Shift + 1 to 6 " in text and "1 to 4" not in text
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
 def test_lines_fit_the_terminal(width: int) -> None:
     figures = replace(FIGURES, worker_restarts=5, device_losses=6, gpu_mb=700.0)

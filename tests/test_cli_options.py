@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
 
-from streamsep.cli.options import output_name
+from streamsep.cli import build_parser
+from streamsep.cli.options import add_bits_flags, bits_of, output_name
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,21 @@ def test_a_folder_keeps_its_whole_name(tmp_path: Path, monkeypatch: pytest.Monke
     assert output_name(str(tmp_path / "a.json")) == "a.json"
     monkeypatch.chdir(tmp_path / "a.json" / "b")
     assert (output_name("."), output_name(".."), output_name("last.safetensors")) == ("b", "a.json", "b-last")
+
+
+@pytest.mark.parametrize(("flags", "bits"), [([], 16), (["--int24"], 24), (["--float32"], 32)])
+def test_bits_of_a_sample(flags: list[str], bits: int) -> None:
+    parser = argparse.ArgumentParser()
+    add_bits_flags(parser)
+    assert bits_of(parser.parse_args(flags)) == bits
+
+
+@pytest.mark.parametrize("flag", ["--int24", "--float32", "--executor"])
+def test_a_flag_of_several_subcommands_is_told_alike(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = set()
+    for name in ("separate", "stream", "live") if flag != "--executor" else ("stream", "live", "latency"):
+        with pytest.raises(SystemExit):
+            build_parser().parse_args([name, "--help"])
+        words = capsys.readouterr().out.partition(f"  {flag}")[2].partition("\n  -")[0].partition("\n\n")[0]
+        told.add(" ".join(words.split()))
+    assert len(told) == 1 and told != {""}

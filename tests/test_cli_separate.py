@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -342,6 +343,38 @@ def test_an_interrupt_leaves_no_halves(
     assert separate(tmp_path / "song.wav", tmp_path / "next.wav", "-o", tmp_path, "-j", jobs) == code
     assert (folder / "bass.wav").read_text() == "old"
     assert [path.name for path in folder.iterdir()] == ["bass.wav"]
+
+
+def job_of(offline: tuple[HTDemucs, Path], folder: Path) -> _songs.Job:
+    return _songs.Job(offline[0], False, torch.device("cpu"), _songs.Output(folder), offline={"segment": 0.05})
+
+
+def test_the_bar_moves_with_the_segments_of_an_offline_model(
+    tmp_path: Path, offline: tuple[HTDemucs, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song(tmp_path / "song.wav")
+    shown: list[float] = []
+    monkeypatch.setattr(_songs, "_follow", lambda bar, cancel: shown.append)
+    _songs.separate_song(job_of(offline, tmp_path), tmp_path / "song.wav", threading.Event())
+    assert len(shown) > 10 and shown == sorted(set(shown)) and shown[-1] == 0.5
+
+
+def test_an_offline_model_gives_a_song_up_after_the_segment_in_work(
+    tmp_path: Path, offline: tuple[HTDemucs, Path]
+) -> None:
+    song(tmp_path / "song.wav")
+    cancel, calls = threading.Event(), 0
+
+    def interrupt(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        cancel.set()
+
+    hook = offline[0].register_forward_hook(interrupt)
+    with pytest.raises(_songs.Cancelled):
+        _songs.separate_song(job_of(offline, tmp_path), tmp_path / "song.wav", cancel)
+    hook.remove()
+    assert calls == 1 and [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["song.wav"]
 
 
 @pytest.mark.usefixtures("toy")

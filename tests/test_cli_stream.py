@@ -273,6 +273,22 @@ def test_wrong_usage_is_argparses(flags: list[str], capsys: pytest.CaptureFixtur
     assert flags[0] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("gain", "message"),
+    [
+        ("vocals", "'vocals' is not of the form STEM=DB, such as vocals=-6"),
+        ("vocals=loud", "'loud' is no level in dB, such as -6 or -inf"),
+        ("vocals=nan", "a level in dB is at most 60, not nan"),
+        ("vocals=61", "a level in dB is at most 60, not 61"),
+    ],
+)
+def test_a_gain_is_refused_as_by_live(gain: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["stream", "song.wav"], ["live"]):
+        with pytest.raises(SystemExit):
+            main([*command, "--gain", gain])
+        assert capsys.readouterr().err.endswith(f"error: argument --gain: {message}\n")
+
+
 @pytest.mark.usefixtures("toy")
 def test_a_folder_without_permission_is_known_before_the_song(
     shared_tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -15,7 +15,7 @@ import pytest
 
 from streamsep.control.actions import Actions, Recording
 from streamsep.control.key_reader import KeyReader, can_read_keys, split_keys
-from streamsep.control.keyboard import KEYS, Keyboard
+from streamsep.control.keyboard import Keyboard, keys_of
 from streamsep.engine.mixer import from_decibels
 from streamsep.errors import StreamsepError
 from streamsep.files import Codec
@@ -152,10 +152,15 @@ def test_what_hinders_a_take_is_told_and_the_keys_go_on(rig: Rig) -> None:
 
 def test_help_tells_of_keys_that_work(rig: Rig) -> None:
     words = {"left": LEFT, "right": RIGHT, "up": UP, "down": DOWN, "Tab": "\t", "Space": " ", "Shift + 1": "!"}
-    for keys, _ in KEYS:
+    for keys, _ in keys_of(len(STEMS)):
         for key in re.split(", | to | or ", keys):
             (pressed,) = split_keys(words.get(key, key))
             assert pressed in rig._keyboard._meanings
+
+
+@pytest.mark.parametrize(("stems", "digits"), [(1, "1"), (2, "1 to 2"), (4, "1 to 4"), (6, "1 to 6"), (12, "1 to 9")])
+def test_help_tells_of_as_many_keys_as_there_are_stems(stems: int, digits: str) -> None:
+    assert [keys for keys, _ in keys_of(stems)][:2] == [digits, f"Shift + {digits}"]
 
 
 @pytest.mark.parametrize(

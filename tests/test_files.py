@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ import soundfile
 from streamsep.errors import StreamsepError
 from streamsep.files import (
     Codec,
+    check_readable,
     from_stereo,
     prevent_clipping,
     read_audio,
@@ -170,6 +172,50 @@ def test_a_failure_leaves_the_old_files(tmp_path: Path, error: type[BaseExceptio
 def test_a_path_without_a_name_is_a_folder(path: str) -> None:
     with pytest.raises(StreamsepError, match="is a folder, and a file is to be written there"), staged([Path(path)]):
         pass
+
+
+def test_a_link_stays_one_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "real").write_text("old")
+    links = [tmp_path / "link", tmp_path / "dangling"]
+    links[0].symlink_to("there/real")
+    links[1].symlink_to("there/new")
+    with staged(links) as temporaries:
+        for path in temporaries:
+            path.write_text("new")
+    assert all(link.is_symlink() for link in links)
+    assert {p.name: p.read_text() for p in (tmp_path / "there").iterdir()} == {"real": "new", "new": "new"}
+    links[1].unlink()
+    links[1].symlink_to("link")
+    with pytest.raises(StreamsepError, match="one and the same; choose"), staged(links):
+        pass
+    links[0].unlink()
+    links[0].symlink_to("dangling")
+    with pytest.raises(StreamsepError, match="leads nowhere"), staged(links):
+        pass
+
+
+# Not with a device: where the tests run as root, a mistake would take it from the whole machine.
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "sink")
+    (tmp_path / "link").symlink_to("sink")
+    for name in ("sink", "link"):
+        message = f"{name} is a device or a pipe and no ordinary file; choose another --json"
+        with pytest.raises(StreamsepError, match=message), staged([tmp_path / name], "choose another --json"):
+            raise AssertionError("the work has begun")
+    assert (tmp_path / "sink").is_fifo() and len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_no_song_and_keeps_what_is_in_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "song")
+    pipe = os.open(tmp_path / "song", os.O_RDWR)
+    os.write(pipe, b"RIFF")
+    with pytest.raises(StreamsepError, match=r"song is a pipe or a device; write the sound to a file first, or pipe"):
+        check_readable(tmp_path / "song")
+    assert os.read(pipe, 4) == b"RIFF"
+    os.close(pipe)
 
 
 def test_success_replaces_all(tmp_path: Path) -> None:

@@ -229,6 +229,65 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     assert (result.returncode, result.stderr) == (1, "")
 
 
+def redirected(code: str, redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `cli.main` behind a shell's redirection, with code that ends in `run = ...` for its one subcommand."""
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no device that is always full")
+    code = (
+        f"import argparse, os, signal, sys\nfrom streamsep import cli\n{code}\n"
+        "parser = argparse.ArgumentParser()\n"
+        "parser.set_defaults(run=run)\n"
+        "cli.build_parser = lambda: parser\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    command = ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-c", code, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd="/", timeout=120, check=False)
+
+
+FULL = "streamsep: error: cannot write the output (No space left on device); make room, or send it to another place\n"
+
+
+@pytest.mark.parametrize("letters", [1, 100_000])
+def test_a_full_stdout_is_one_sentence(letters: int) -> None:
+    run = f"run = lambda args: print('x' * {letters}) or 0"
+    result = redirected(run, ">/dev/full")
+    assert (result.returncode, result.stderr) == (1, FULL)
+    assert redirected(run, ">/dev/full 2>/dev/full").returncode == 1
+    result = redirected(run, ">/dev/full", "--help")
+    assert (result.returncode, result.stderr) == (1, FULL)
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stdout_or_stderr_is_nobody_s_trouble(redirection: str) -> None:
+    run = "run = lambda args: print('x') or print('y', file=sys.stderr) or sys.stderr.isatty() or 0"
+    result = redirected(run, redirection)
+    assert result.returncode == 0
+    assert result.stdout == ("" if redirection.startswith(">") else "x\n")
+    assert result.stderr == ("" if "2" in redirection else "y\n")
+
+
+def test_what_has_nothing_to_do_with_stdout_stays_a_fault(command: Callable[[Callable[[], int]], int]) -> None:
+    def fail() -> int:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        command(fail)
+
+
+@pytest.mark.parametrize(
+    ("handler", "code", "told"), [("SIG_DFL", 129, "streamsep: the terminal was closed\n"), ("SIG_IGN", 0, "")]
+)
+def test_a_closed_terminal_ends_it_unless_it_is_to_be_ignored(handler: str, code: int, told: str) -> None:
+    set_up = f"signal.signal(signal.SIGHUP, signal.{handler})\n"
+    result = redirected(set_up + "run = lambda args: signal.raise_signal(signal.SIGHUP) or 0", "")
+    assert (result.returncode, result.stderr) == (code, told)
+    assert (
+        redirected(set_up + "run = lambda args: signal.raise_signal(signal.SIGHUP) or 0", "2>/dev/full").returncode
+        == code
+    )
+
+
 def test_no_subcommand_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main([])

@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from streamsep import __version__
 from streamsep.errors import StreamsepError
@@ -52,58 +52,111 @@ def program() -> NoReturn:
     Once interrupted it ends at once: all has been tidied up, and the exit handlers of sound libraries take their time.
     """
     code = main()
-    if code in (130, 143) and not multiprocessing.active_children():
-        sys.stdout.flush()
-        sys.stderr.flush()
+    if code in (129, 130, 143) and not multiprocessing.active_children():
         os._exit(code)
     sys.exit(code)
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come: all is taken down as for Ctrl-C."""
+    """SIGTERM has come, or SIGHUP because the terminal was closed: all is taken down as for Ctrl-C.
+
+    Attributes:
+        code: exit code that tells of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.code = 128 + number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0 done, 1 an error that was told, 2 wrong usage, 130 interrupted, 143 terminated.
+    0 done, 1 an error that was told, 2 wrong usage, 129 the terminal was closed, 130 interrupted, 143 terminated.
     """
+    _open_closed_streams()
+    try:
+        return _run(argv)
+    except StreamsepError as error:
+        return _end(1, f"error: {error}")
+    except Terminated as stop:
+        return _end(stop.code, "terminated" if stop.code == 143 else "the terminal was closed")
+    except KeyboardInterrupt:
+        return _end(130, "interrupted")
+    except BrokenPipeError:  # who read our output has gone
+        return _end(1)
+    except OSError as error:
+        if not _refuses(sys.stdout):
+            raise
+        return _end(1, f"error: cannot write the output ({error.strerror}); make room, or send it to another place")
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """The exit code of one command, whose output is out by then."""
     try:
         args = build_parser().parse_args(argv)
-        with _raising_on_sigterm(), _any_name_printable():
-            code = int(args.run(args))
-            sys.stdout.flush()
-    except StreamsepError as error:
-        print(f"streamsep: error: {error}", file=sys.stderr)
-        return 1
-    except Terminated:
-        print("streamsep: terminated", file=sys.stderr)
-        return 143
-    except KeyboardInterrupt:
-        print("streamsep: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Who read our output has gone; without this, Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except SystemExit:  # --help has been printed, or what is wrong with the usage
+        sys.stdout.flush()
+        raise
+    with _raising_on_signals(), _any_name_printable():
+        code = int(args.run(args))
+        sys.stdout.flush()
+    return code
+
+
+def _open_closed_streams() -> None:
+    """Where stdout or stderr is closed, let it lead nowhere: Python has None for it, which nobody can write to."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
+def _refuses(stream: TextIO) -> bool:
+    """Whether nothing more can be written to `stream`."""
+    try:
+        print(file=stream, flush=True)
+    except OSError:
+        return True
+    return False
+
+
+def _end(code: int, sentence: str = "") -> int:
+    """Say why it ends, if stderr is still there, and return `code`."""
+    with contextlib.suppress(OSError):
+        if sentence:
+            print(f"streamsep: {sentence}", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # without this, Python would complain once more at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code
 
 
 @contextlib.contextmanager
-def _raising_on_sigterm() -> Iterator[None]:
-    """SIGTERM raises `Terminated`, so that temporary files go; outside the main thread it is left alone."""
+def _raising_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise `Terminated`, so that temporary files go; outside the main thread they are left alone.
+
+    A SIGHUP that is ignored stays so: `nohup` asks for that.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        if number != signal.SIGTERM:  # system and shell each send one, and the second would disturb the tidying up
+            signal.signal(number, signal.SIG_IGN)
+        raise Terminated(number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    numbers = [signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from streamsep.cli.options import add_model_flags, add_waiting_flags, pick_device, positive_float, positive_int
+from streamsep.cli.options import (
+    add_executor_flag,
+    add_model_flags,
+    add_waiting_flags,
+    pick_device,
+    positive_float,
+    positive_int,
+)
 
 TEXT = """\
 Time the steps of one model on one executor, and say whether they end within a hop.
@@ -33,9 +40,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_model_flags(parser)
-    parser.add_argument(
-        "--executor", default="auto", metavar="NAME", help="auto, eager, onnx or cuda-graph (default %(default)s)"
-    )
+    add_executor_flag(parser)
     add_waiting_flags(parser.add_argument_group("waiting for the future"))
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=positive_int, default=5000, metavar="N", help="to time (default %(default)s)")

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from streamsep.cli.live_config import LiveConfig, settings
 from streamsep.cli.live_flags import add_device_flags
-from streamsep.cli.options import add_model_flags, add_waiting_flags, pick_device, waiting_options
+from streamsep.cli.options import (
+    add_executor_flag,
+    add_model_flags,
+    add_waiting_flags,
+    pick_device,
+    waiting_options,
+)
 from streamsep.errors import StreamsepError
 
 if TYPE_CHECKING:
@@ -42,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--preset", metavar="NAME|FILE", help="a rig of `streamsep live`, for its model and devices")
     add_model_flags(parser)
     add_waiting_flags(parser)
-    parser.add_argument("--executor", metavar="NAME", help="auto, eager, onnx or cuda-graph (default auto)")
+    add_executor_flag(parser, None)
     device = parser.add_argument_group("audio device")
     add_device_flags(device)
     device.add_argument(
@@ -154,6 +160,8 @@ def _measure(stream: Stream, config: LiveConfig) -> RoundTrip:
         whole.start()
         while not whole.wait(0.1):
             pass
+        if loop.lost is not None:
+            raise StreamsepError(loop.lost)
     finally:
         whole.close()
     return loop.result()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamsep.cli.live_config import LiveConfig, settings
 from streamsep.cli.live_flags import EXAMPLES, add_live_flags
-from streamsep.cli.options import waiting_options
+from streamsep.cli.options import bits_of, waiting_options
 
 if TYPE_CHECKING:
     from streamsep.control.actions import Recording
@@ -126,5 +126,5 @@ def _recording(args: argparse.Namespace) -> Recording:
     from streamsep.control.actions import Recording
     from streamsep.files import Codec
 
-    codec = Codec(args.record_format, 24 if args.int24 else 32 if args.float32 else 16)
+    codec = Codec(args.record_format, bits_of(args))
     return Recording(args.record or Path("recordings"), codec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -128,7 +129,8 @@ class TerminalDisplay(LineDisplay):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """See `Display`."""
-        self._live.stop()
+        with contextlib.suppress(OSError):  # a terminal that has gone has nothing to be given back
+            self._live.stop()
 
 
 def make_display(as_json: bool, sound_on_stdout: bool) -> Display:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from streamsep.cli.live_config import (
     parse_channels,
@@ -15,9 +14,15 @@ from streamsep.cli.live_config import (
     parse_route,
     parse_stem_gain,
 )
-from streamsep.cli.options import add_model_flags, add_waiting_flags, positive_float, positive_int
-
-T = TypeVar("T")
+from streamsep.cli.options import (
+    add_bits_flags,
+    add_executor_flag,
+    add_model_flags,
+    add_waiting_flags,
+    argument,
+    positive_float,
+    positive_int,
+)
 
 PRESETS = "drummer, karaoke, minus-bass, minus-drums, minus-other, minus-vocals, monitor"
 EXAMPLES = (
@@ -33,23 +38,11 @@ examples:
   ffmpeg -i song.mp3 -f wav - | streamsep live -i - -o - --mute vocals | ffplay -nodisp -i -
                                               a song through pipes, as fast as the model goes
 
-keys while it plays: 1 to 4 mute a stem, ? shows them all, q ends.
+keys while it plays: the number of a stem mutes it, ? shows all keys, q ends.
 presets: """
     + PRESETS
     + "\n"
 )
-
-
-def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """A parsing function as an argparse type that shows what the function says of a mistake."""
-
-    def convert(text: str) -> T:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return convert
 
 
 def add_live_flags(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +54,7 @@ def add_live_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_model_flags(parser)
     add_waiting_flags(parser)
-    parser.add_argument("--executor", metavar="NAME", help="auto, eager, onnx or cuda-graph (default auto)")
+    add_executor_flag(parser, None)
     device = parser.add_argument_group("audio device")
     add_device_flags(device)
     device.add_argument(
@@ -164,9 +157,7 @@ def _add_recording_flags(group: Any) -> None:
         "without it the key R begins",
     )
     group.add_argument("--record-format", choices=("wav", "flac"), default="wav", help="(default %(default)s)")
-    bits = group.add_mutually_exclusive_group()
-    bits.add_argument("--int24", action="store_true", help="24-bit samples in place of 16-bit ones")
-    bits.add_argument("--float32", action="store_true", help="32-bit float samples (wav)")
+    add_bits_flags(group)
 
 
 def _add_other_flags(group: Any) -> None:

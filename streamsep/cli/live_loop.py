@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from streamsep.engine.stream import Stream
 
 _PATIENCE = 0.8  # seconds from Ctrl-C to the end, whatever hangs
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_UNHEARD = "who listened has gone, so the music ends here; keep the program behind the pipe running"
 _TICK = 0.1
 
 
@@ -38,22 +40,31 @@ def play(stream: Stream, actions: Actions, display: Display, *, record: bool, ke
 
     Raises:
         StreamsepError: the device or the model does not start, or the recording.
-        KeyboardInterrupt: Ctrl-C, or SIGTERM as `Terminated`; all is finished before, within a second.
+        KeyboardInterrupt: Ctrl-C, or a signal as `Terminated`; all is finished before, within a second.
+        BrokenPipeError: who listened to a pipe has gone; the display has told of it, if it can.
     """
     try:
         stream.start(actions.start_recording if record else None)
         with display, _keyboard(actions) if keys else contextlib.nullcontext():
             _watch(stream, actions, display)
     except KeyboardInterrupt as stop:
-        with _ending_soon(143 if isinstance(stop, Terminated) else 130):
-            _finish(stream, actions, display)
+        with _ending_soon(stop.code if isinstance(stop, Terminated) else 130):
+            _close(stream, actions)
+            with contextlib.suppress(OSError):  # a terminal that has gone
+                _tell(stream, actions, display)
+                display.end(stream.report())
         raise
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(StreamsepError):
-            actions.stop_recording()
-        stream.close()
+            _close(stream, actions)
+        with contextlib.suppress(OSError):
+            _tell(stream, actions, display)
+            if isinstance(error, BrokenPipeError):
+                display.tell(_UNHEARD)
         raise
-    _finish(stream, actions, display)
+    _close(stream, actions)
+    _tell(stream, actions, display)
+    display.end(stream.report())
 
 
 def _watch(stream: Stream, actions: Actions, display: Display) -> None:
@@ -78,14 +89,12 @@ def _tell(stream: Stream, actions: Actions, display: Display) -> None:
         display.tell(sentence)
 
 
-def _finish(stream: Stream, actions: Actions, display: Display) -> None:
+def _close(stream: Stream, actions: Actions) -> None:
     try:
         actions.stop_recording()
     finally:
         stream.close()
         stream.host.close()
-    _tell(stream, actions, display)
-    display.end(stream.report())
 
 
 @contextlib.contextmanager
@@ -99,15 +108,15 @@ def _keyboard(actions: Actions) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _ending_soon(code: int) -> Iterator[None]:
-    """End the process with `code` if the block takes longer than a person waits; more Ctrl-C's do not disturb it."""
+    """End the process with `code` if the block takes longer than a person waits; more signals do not disturb it."""
     clock = threading.Timer(_PATIENCE, os._exit, (code,))
     clock.daemon = True
     clock.start()
     main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS if main}
     try:
         yield
     finally:
         clock.cancel()
-        if main:
-            signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from streamsep.cli.live_snapshot import FLOOR, Figures, Level, Snapshot, StemView
-from streamsep.control.keyboard import KEYS
+from streamsep.control.keyboard import keys_of
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -34,7 +34,7 @@ def render(snapshot: Snapshot, width: int = 80, plain: bool = False) -> Text:
     _add_figures(text, snapshot.figures, width)
     _add_states(text, snapshot, plain)
     if snapshot.help:
-        for keys, meaning in KEYS:
+        for keys, meaning in keys_of(len(snapshot.stems)):
             text.append(f"\n  {keys:<18}{meaning}")
     return text
 

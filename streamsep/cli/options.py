@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from streamsep.errors import StreamsepError
 from streamsep.models.defaults import MODEL_ENDINGS, STREAM_DEFAULT
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 
 def add_model_flags(parser: argparse.ArgumentParser, default: str = STREAM_DEFAULT) -> None:
@@ -25,6 +28,25 @@ def add_model_flags(parser: argparse.ArgumentParser, default: str = STREAM_DEFAU
     parser.add_argument(
         "-d", "--device", help="what computes: cpu, cuda, cuda:1 or mps (default: cuda where there is one, else cpu)"
     )
+
+
+def add_executor_flag(group: Any, default: str | None = "auto") -> None:
+    """`--executor`; the `default` is None where a preset may set it."""
+    group.add_argument(
+        "--executor", default=default, metavar="NAME", help="auto, eager, onnx or cuda-graph (default auto)"
+    )
+
+
+def add_bits_flags(group: Any) -> None:
+    """`--int24` and `--float32`; see `bits_of`."""
+    bits = group.add_mutually_exclusive_group()
+    bits.add_argument("--int24", action="store_true", help="24-bit samples in place of 16-bit ones")
+    bits.add_argument("--float32", action="store_true", help="32-bit float samples (wav)")
+
+
+def bits_of(args: argparse.Namespace) -> Literal[16, 24, 32]:
+    """Bits of a sample that the flags of `add_bits_flags` ask for."""
+    return 24 if args.int24 else 32 if args.float32 else 16
 
 
 def add_waiting_flags(group: Any) -> None:
@@ -72,6 +94,18 @@ def pick_device(name: str | None) -> torch.device:
         here = "cpu or cuda" if torch.cuda.is_available() else "cpu"
         raise StreamsepError(f"the device {name!r} is not usable on this machine; choose --device {here}") from None
     return device
+
+
+def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """A parsing function as an argparse type that shows what the function says of a mistake."""
+
+    def convert(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
 
 
 def positive_int(text: str) -> int:

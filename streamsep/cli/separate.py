@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from streamsep.cli.options import (
+    add_bits_flags,
     add_model_flags,
     add_waiting_flags,
+    bits_of,
     output_name,
     pick_device,
     positive_int,
@@ -78,9 +80,7 @@ def _add_file_flags(group: Any) -> None:
     coding.add_argument("--mp3", action="store_true", help="mp3 (rates above 48 kHz become 48 kHz)")
     coding.add_argument("--flac", action="store_true", help="flac")
     group.add_argument("--mp3-bitrate", type=int, metavar="KBIT", help="in kbit/s (default 320)")
-    bits = group.add_mutually_exclusive_group()
-    bits.add_argument("--int24", action="store_true", help="24-bit samples in place of 16-bit ones")
-    bits.add_argument("--float32", action="store_true", help="32-bit float samples")
+    add_bits_flags(group)
     group.add_argument(
         "--clip-mode",
         choices=("rescale", "clamp", "none"),
@@ -250,7 +250,7 @@ def _output(args: argparse.Namespace, model: str) -> Output:
 
     form: Literal["wav", "flac", "mp3"] = "mp3" if args.mp3 else "flac" if args.flac else "wav"
     bitrate = Codec.bitrate if args.mp3_bitrate is None else args.mp3_bitrate
-    codec = Codec(form, 24 if args.int24 else 32 if args.float32 else 16, bitrate)
+    codec = Codec(form, bits_of(args), bitrate)
     return Output(args.out / model, args.filename, codec, args.clip_mode)
 
 

@@ -153,7 +153,7 @@ def separate_song(job: Job, song: Path, cancel: threading.Event, position: int =
     The stems have the song's rate, length and, for mono, its one channel; a song in 5.1 gives stereo stems.
 
     Args:
-        cancel: when set from another thread, the song is given up after the chunk in work.
+        cancel: when set from another thread, the song is given up after the chunk or segment in work.
         position: row of the progress bar.
 
     Raises:
@@ -185,12 +185,15 @@ def _separate(job: Job, stereo: Samples, rate: int, progress: Callable[[float], 
     """Stems of `stereo [2, T]` by name, each `[2, T]` at `rate`, by way of the model's own rate."""
     own = job.model.sample_rate
     mix = torch.from_numpy(resample(stereo, rate, own))[None]
+
+    def follow(samples: int) -> None:
+        progress(samples / own)
+
     try:
         if job.streaming:
-            sources = separate_stream(job.model, mix, progress=lambda done: progress(done / own), device=job.device)
+            sources = separate_stream(job.model, mix, progress=follow, device=job.device)
         else:
-            sources = apply_levelled(job.model, mix, device=job.device, **job.offline)
-            progress(mix.shape[-1] / own)
+            sources = apply_levelled(job.model, mix, device=job.device, follow=follow, **job.offline)
     except torch.OutOfMemoryError:
         raise StreamsepError(
             f"{job.device} has too little memory; try --batch 1, a shorter --segment or --device cpu"

@@ -9,9 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamsep.cli.live_config import parse_stem_gain
 from streamsep.cli.options import (
+    add_bits_flags,
+    add_executor_flag,
     add_model_flags,
     add_waiting_flags,
+    argument,
+    bits_of,
     output_name,
     pick_device,
     positive_float,
@@ -51,9 +56,7 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_engine_flags(group: Any) -> None:
     group.add_argument("--realtime", action="store_true", help="clocked as by an audio interface")
-    group.add_argument(
-        "--executor", default="auto", metavar="NAME", help="auto, eager, onnx or cuda-graph (default %(default)s)"
-    )
+    add_executor_flag(group)
     group.add_argument(
         "--block", type=_block, default=256, metavar="N", help="frames of a device block (default %(default)s)"
     )
@@ -73,7 +76,7 @@ def _add_engine_flags(group: Any) -> None:
         "--gain",
         action="append",
         default=[],
-        type=_gain,
+        type=argument(parse_stem_gain),
         metavar="STEM=DB",
         help="level of a stem in dB, -inf to mute; then the remix is written too (may be repeated)",
     )
@@ -82,9 +85,7 @@ def _add_engine_flags(group: Any) -> None:
 def _add_output_flags(group: Any) -> None:
     group.add_argument("-o", "--out", type=Path, default=Path("separated"), help="folder (default %(default)s)")
     group.add_argument("--format", choices=("wav", "flac", "mp3"), default="wav", help="(default %(default)s)")
-    bits = group.add_mutually_exclusive_group()
-    bits.add_argument("--int24", action="store_true", help="24-bit samples in place of 16-bit ones")
-    bits.add_argument("--float32", action="store_true", help="32-bit float samples")
+    add_bits_flags(group)
     group.add_argument("--stems", type=Path, metavar="DIR", help="the true stems (DIR/vocals.wav, ...): prints SDRs")
     group.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
 
@@ -94,17 +95,6 @@ def _block(text: str) -> int:
     if frames > _MAX_BLOCK:
         raise argparse.ArgumentTypeError(f"{frames} is above {_MAX_BLOCK}")
     return frames
-
-
-def _gain(text: str) -> tuple[str, float]:
-    name, separator, level = text.partition("=")
-    try:
-        decibels = float(level)
-    except ValueError:
-        decibels = math.nan
-    if not separator or math.isnan(decibels) or decibels > 60:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form STEM=DB, such as vocals=-60")
-    return name, decibels
 
 
 def run(args: argparse.Namespace) -> int:
@@ -161,7 +151,7 @@ def _codec(args: argparse.Namespace) -> Codec:
 
     if args.format == "mp3":
         refuse_bits_of_mp3(args, "--format mp3")
-    return Codec(args.format, 24 if args.int24 else 32 if args.float32 else 16)
+    return Codec(args.format, bits_of(args))
 
 
 def _make_stream(args: argparse.Namespace, model: Any, player: FileDevice) -> Stream:

@@ -12,9 +12,7 @@ DIGITS = "123456789"
 # What Shift makes of the digits differs by layout; this is the US one. On others there is `s`.
 SHIFTED = "!@#$%^&*("
 STEP = 1.0  # dB
-KEYS = (
-    ("1 to 4", "mute or unmute a stem, and select it"),
-    ("Shift + 1 to 4", "solo a stem"),
+_KEYS = (
     ("left, right, Tab", "select a stem; then"),
     ("up, down, +, -", "its gain, by 1 dB"),
     ("0", "its gain back to 0 dB"),
@@ -26,6 +24,12 @@ KEYS = (
     ("q", "quit"),
     ("?", "show or hide this"),
 )
+
+
+def keys_of(stems: int) -> tuple[tuple[str, str], ...]:
+    """(keys, what they do) for the keyboard of a model with that many stems, for people."""
+    digits = "1" if stems == 1 else f"1 to {min(stems, len(DIGITS))}"
+    return (digits, "mute or unmute a stem, and select it"), (f"Shift + {digits}", "solo a stem"), *_KEYS
 
 
 class Keyboard:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -25,13 +25,22 @@ from streamsep.models.segments import Options, Pass, segments, separate
 MAX_SHIFT = 0.5  # seconds
 
 
-def apply_model(model: HTDemucs | BagOfModels, mix: Tensor, *, out: Tensor | None = None, **options: Any) -> Tensor:
+def apply_model(
+    model: HTDemucs | BagOfModels,
+    mix: Tensor,
+    *,
+    out: Tensor | None = None,
+    follow: Callable[[int], object] | None = None,
+    **options: Any,
+) -> Tensor:
     """Separate a song of any length.
 
     Args:
         model: the model or bag; put into evaluation mode while it runs and left as it was found.
         mix: song [B, C, T] at the model's rate; may be backed by a memory-mapped file.
         out: tensor [B, S, C, T] to write into, for instance a memory-mapped one; a new one if None.
+        follow: told, after each segment, what the work so far comes to in samples of the song, of which there are T at
+            the end of the last pass; what it raises ends the work.
         options: fields of `Options`, all with defaults:
             shifts: number of randomly shifted passes to average; 0 for one unshifted pass.
             split: cut into segments; False gives the whole song to the model at once.
@@ -56,18 +65,23 @@ def apply_model(model: HTDemucs | BagOfModels, mix: Tensor, *, out: Tensor | Non
     chosen = Options(**options)
     if mix.dim() != 3 or mix.shape[1] != model.audio_channels:
         raise StreamsepError(f"the mix must be [batch, {model.audio_channels}, samples], not {list(mix.shape)}")
-    shape = (mix.shape[0], len(model.sources), *mix.shape[1:])
-    if out is None:
-        out = mix.new_zeros(shape)
-    elif out.shape != shape:
-        raise StreamsepError(f"out must be {list(shape)}, not {list(out.shape)}")
-    else:
-        out.zero_()
+    out = _silence(mix, len(model.sources), out)
     passes = _plan(model, chosen, mix.shape[-1])
     with _progress_bar(passes, mix.shape[-1]) as bar, torch.no_grad():
+        count = _counting(passes, mix.shape[-1], bar, follow)
         for each in passes:
-            _run_pass(each, mix, out, bar)
+            _run_pass(each, mix, out, count)
     return out
+
+
+def _silence(mix: Tensor, stems: int, out: Tensor | None) -> Tensor:
+    """Zeros [B, S, C, T] for the stems of `mix`, in `out` where there is one; StreamsepError where it is misshapen."""
+    shape = (mix.shape[0], stems, *mix.shape[1:])
+    if out is None:
+        return mix.new_zeros(shape)
+    if out.shape != shape:
+        raise StreamsepError(f"out must be {list(shape)}, not {list(out.shape)}")
+    return out.zero_()
 
 
 def _plan(model: HTDemucs | BagOfModels, options: Options, length: int) -> list[Pass]:
@@ -109,8 +123,8 @@ def _check_window(one: Pass, length: int) -> None:
         raise StreamsepError(f"{seconds:g} s are more than the model's segment of {longest}; {cure}") from None
 
 
-def _run_pass(one: Pass, mix: Tensor, out: Tensor, bar: tqdm[Any]) -> None:
-    """Add one pass, times its share, to `out [B, S, C, T]`."""
+def _run_pass(one: Pass, mix: Tensor, out: Tensor, count: Callable[[int], None]) -> None:
+    """Add one pass, times its share, to `out [B, S, C, T]`; `count` is told the samples of each piece."""
     model, was_training = one.model, one.model.training
     home = next(model.parameters()).device
     model.eval().to(one.options.device or home)
@@ -121,7 +135,7 @@ def _run_pass(one: Pass, mix: Tensor, out: Tensor, bar: tqdm[Any]) -> None:
             stop = start + span.shape[-1]
             if stop > 0:
                 out[..., start + skip : stop] += share * span[..., skip:].to(out)
-            bar.update(span.shape[-1])
+            count(span.shape[-1])
     finally:
         model.train(was_training).to(home)
 
@@ -161,6 +175,22 @@ def _progress_bar(passes: list[Pass], length: int) -> tqdm[Any]:
     layout = "{percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s of audio [{elapsed}<{remaining}]"
     scale = 1 / passes[0].model.sample_rate
     return tqdm(total=samples, unit_scale=scale, bar_format=layout, disable=not passes[0].options.progress)
+
+
+def _counting(
+    passes: list[Pass], length: int, bar: tqdm[Any], follow: Callable[[int], object] | None
+) -> Callable[[int], None]:
+    """A function that takes the samples of a pass that are done, moves the bar, and tells `follow`; see there."""
+    done, total = 0, max(1, sum(length - one.start for one in passes))
+
+    def count(samples: int) -> None:
+        nonlocal done
+        done += samples
+        bar.update(samples)
+        if follow is not None:
+            follow(length * done // total)
+
+    return count
 
 
 def mean_and_level(mix: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,125 @@
+"""How a live stream ends: what is told and tidied up, whoever ends it and whether or not anyone still reads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from streamsep.cli import Terminated
+from streamsep.cli.live_display import TerminalDisplay
+from streamsep.cli.live_loop import play
+from streamsep.cli.live_snapshot import Figures, Level, Snapshot
+from streamsep.control.actions import Actions, Recording
+from streamsep.files import Codec
+from tests.live_fakes import FakeKnobs
+
+
+class FakeStream:
+    """Starts, and ends at once as it is told to."""
+
+    def __init__(self, end: BaseException | None) -> None:
+        self._end = end
+        self.closed: list[str] = []
+        self.error: str | None = None
+        self.host = SimpleNamespace(close=lambda: self.closed.append("host"))
+
+    def start(self, first: Any) -> None:
+        first()
+
+    def wait(self, timeout: float) -> bool:
+        if self._end is not None:
+            raise self._end
+        return True
+
+    def events(self) -> list[str]:
+        return ["the worker is back"] if self.closed else []
+
+    def report(self) -> str:
+        return "the report"
+
+    def close(self) -> None:
+        self.closed.append("stream")
+
+
+class FakeDisplay(contextlib.AbstractContextManager["FakeDisplay"]):
+    """Keeps what it is told, or has nobody to tell it to."""
+
+    period = 60.0
+
+    def __init__(self, error: OSError | None = None) -> None:
+        self.told: list[str] = []
+        self.error: OSError | None = None
+        self._at_the_end = error
+
+    def tell(self, sentence: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.told.append(sentence)
+
+    def end(self, report: Any) -> None:
+        self.tell(report)
+
+    def __exit__(self, *error: object) -> None:
+        self.error = self._at_the_end
+
+
+def ended(end: BaseException | None, display: FakeDisplay, folder: Path) -> FakeStream:
+    """Play until `end` comes, which is raised on; the stream, for what was done to it."""
+    stream: Any = FakeStream(end)
+    screen: Any = display
+    actions = Actions(FakeKnobs(), ("drums", "vocals"), Recording(folder, Codec()))
+    with pytest.raises(type(end)) if end is not None else contextlib.nullcontext():
+        play(stream, actions, screen, record=True, keys=False)
+    found: FakeStream = stream
+    return found
+
+
+PENDING = ["recording into takes", "the worker is back", "recorded drums.wav, mix.wav in takes"]
+
+
+@pytest.mark.parametrize(
+    ("end", "last"),
+    [
+        (None, ["the report"]),
+        (KeyboardInterrupt(), ["the report"]),
+        (Terminated(15), ["the report"]),
+        (
+            BrokenPipeError(),
+            ["who listened has gone, so the music ends here; keep the program behind the pipe running"],
+        ),
+        (ValueError(), []),
+    ],
+    ids=repr,
+)
+def test_what_is_pending_is_told_however_it_ends(end: BaseException | None, last: list[str]) -> None:
+    display = FakeDisplay()
+    stream = ended(end, display, Path("takes"))
+    assert display.told == PENDING + last
+    assert stream.closed[:2] == ["stream", "host"]
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), Terminated(1), BrokenPipeError(), ValueError()], ids=repr)
+def test_a_display_that_nobody_sees_keeps_nothing_from_being_tidied_up(end: BaseException) -> None:
+    display = FakeDisplay(OSError(5, "Input/output error"))
+    stream = ended(end, display, Path("takes"))
+    assert stream.closed[:2] == ["stream", "host"]
+    assert display.told == PENDING[:1]
+
+
+def test_the_picture_ends_quietly_on_a_terminal_that_has_gone() -> None:
+    if sys.platform == "win32":
+        pytest.skip("there are no pseudo-terminals")
+    person, program = os.openpty()
+    with open(program, "w") as screen:
+        with TerminalDisplay(screen, screen) as display:
+            display.show(Snapshot((), Level(), Level(), Figures()))
+            os.close(person)
+        with pytest.raises(OSError, match="Input/output error"):
+            screen.write("x\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), program)  # for what is left to be written
