@@ -32,12 +32,18 @@ OTHER = replace(
 )
 
 
+UNEVEN: dict[str, tuple[float, ...]] = {"bass": (1.0, 0.0), "vocals": (0.5, 0.5)}
 STRICT = ExpanderConfig("vocals", threshold_db=-3.0, ratio=2.0, seconds=0.002)  # a few hops of the tiny models
 
 
-def build(*configs: Any, expander: ExpanderConfig | None = STRICT, shares: tuple[float, ...] = ()) -> CausalBag:
+def build(
+    *configs: Any,
+    expander: ExpanderConfig | None = STRICT,
+    shares: tuple[float, ...] = (),
+    stem_shares: dict[str, tuple[float, ...]] | None = None,
+) -> CausalBag:
     torch.manual_seed(0)
-    bag = CausalBag(CausalBagConfig(configs or (CONFIG, OTHER), expander, shares))
+    bag = CausalBag(CausalBagConfig(configs or (CONFIG, OTHER), expander, shares, stem_shares or {}))
     for member in bag.causal:
         wake(member)
     with torch.no_grad():
@@ -76,6 +82,31 @@ def test_members_may_have_unequal_shares(tmp_path: Path) -> None:
 
 def test_graph_of_unequal_shares_agrees() -> None:
     verify_graph(build(shares=(0.75, 0.25)))
+    verify_graph(build(stem_shares=UNEVEN))
+
+
+@pytest.mark.parametrize("expander", [STRICT, None])
+def test_stems_may_have_shares_of_their_own(tmp_path: Path, expander: ExpanderConfig | None) -> None:
+    bag, x = build(expander=expander, shares=(0.75, 0.25), stem_shares=UNEVEN), noise(1, 12)
+    verify_contract(Case(bag, noise, 12, name="uneven"))
+    save_checkpoint(bag, tmp_path / "bag.safetensors", {})
+    with torch.inference_mode():
+        first, second = (member(x) for member in bag.causal)
+        torch.testing.assert_close(bag(x).sum(1), first.sum(1))
+        torch.testing.assert_close(load_checkpoint(tmp_path / "bag.safetensors")(x), bag(x))
+        bag.expander = None
+        parts = torch.tensor([0.75, 1.0, 0.75, 0.5])[:, None, None]
+        mean = parts * first + (1 - parts) * second
+        missing = (first - mean).sum(1, keepdim=True)
+        assert missing.abs().max() > 1e-3
+        torch.testing.assert_close(bag(x), mean + missing / 4)
+
+
+def test_shares_of_a_stem_that_is_not_there_are_refused() -> None:
+    with pytest.raises(ValueError, match="a stem of stem_shares"):
+        CausalBagConfig((CONFIG, OTHER), stem_shares={"flute": (0.5, 0.5)})
+    with pytest.raises(ValueError, match="shares must be 2 numbers"):
+        CausalBagConfig((CONFIG, OTHER), stem_shares={"bass": (1.0,)})
 
 
 @pytest.mark.parametrize("shares", [(1.0,), (0.5, 0.6), (1.5, -0.5), (0.5, float("nan")), (0.2, 0.3, 0.5)])

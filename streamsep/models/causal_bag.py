@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from streamsep.layers.expander import ExpanderState
 from streamsep.models.causal_config import CausalConfig, ExpanderConfig
 from streamsep.models.causal_htdemucs import Absent, CausalHTDemucs, CausalState
 from streamsep.models.config_checks import check_choice
+from streamsep.models.consistency import share_missing
 from streamsep.models.expanded import ExpandedStem
 
 
@@ -32,12 +33,15 @@ class CausalBagConfig:
     Attributes:
         members: they must agree in what the outside sees of them.
         shares: of each in the mean, from 0 to 1 and together 1; none for equal ones.
+        stem_shares: stem -> shares of its own, in place of those. All the same the stems sum to what the first member's
+            do: what they miss of it they take in equal parts.
         expander: on the mean, of one that is not in training; None for none.
     """
 
     members: tuple[CausalConfig, ...]
     expander: ExpanderConfig | None = None
     shares: tuple[float, ...] = ()
+    stem_shares: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.members:
@@ -48,13 +52,21 @@ class CausalBagConfig:
                 raise ValueError(f"the members of a bag must have the same {name}, not {sorted(values)}")
         if self.expander is not None:
             check_choice("the expander's stem", self.expander.stem, self.sources)
-        if len(self.parts) != len(self.members) or min(self.parts) < 0 or not math.isclose(sum(self.parts), 1):
-            raise ValueError(f"shares must be {len(self.members)} numbers from 0 to 1 that sum to 1, one a member")
+        for stem in self.stem_shares:
+            check_choice("a stem of stem_shares", stem, self.sources)
+        for shares in (self.shares or self._equal, *self.stem_shares.values()):
+            if len(shares) != len(self.members) or min(shares) < 0 or not math.isclose(sum(shares), 1):
+                raise ValueError(f"shares must be {len(self.members)} numbers from 0 to 1 that sum to 1, one a member")
 
     @property
-    def parts(self) -> tuple[float, ...]:
-        """The share of each member."""
-        return self.shares or (1 / len(self.members),) * len(self.members)
+    def _equal(self) -> tuple[float, ...]:
+        return (1 / len(self.members),) * len(self.members)
+
+    @property
+    def parts(self) -> tuple[tuple[float, ...], ...]:
+        """For each member its share of each stem."""
+        stems = [self.stem_shares.get(stem, self.shares or self._equal) for stem in self.sources]
+        return tuple(zip(*stems, strict=True))
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -85,7 +97,10 @@ class CausalBag(nn.Module):
         expander: on one of the mean's stems, against their sum; None instead, before a stream begins, takes it out.
         hop, latency: in samples, as every member's.
         has_graph: whether `onnx_graph` can be made.
+        parts: for each member its share of each stem, `[M, S, 1, 1]`.
     """
+
+    parts: Tensor
 
     def __init__(self, config: CausalBagConfig) -> None:
         super().__init__()
@@ -95,6 +110,7 @@ class CausalBag(nn.Module):
         )  # fmt: skip
         self.members = nn.ModuleList(CausalHTDemucs(member) for member in config.members)
         self.has_graph = all(member.has_graph for member in self.causal)
+        self.register_buffer("parts", torch.tensor(config.parts)[..., None, None], persistent=False)
         self.expander: ExpandedStem | None = None
         if config.expander is not None:
             self.expander = ExpandedStem(config.expander, self.sources, self.hop, self.sample_rate)
@@ -135,8 +151,10 @@ class CausalBag(nn.Module):
 
     def _together(self, answers: list[Tensor], state: Any) -> tuple[Tensor, Any]:
         """The mean, after its expander."""
-        first, *others = (part * answer for part, answer in zip(self.config.parts, answers, strict=True))
+        first, *others = (part * answer for part, answer in zip(self.parts.to(answers[0]), answers, strict=True))
         sources = sum(others, first)
+        if self.config.stem_shares:
+            sources = share_missing(sources, answers[0].sum(1))
         if self.expander is None or self.training:
             return sources, state
         return self.expander(sources, sources.sum(1), state)
@@ -157,4 +175,5 @@ class CausalBag(nn.Module):
         """
         from streamsep.models.causal_graph import build_graph
 
-        return build_graph(self.causal, facts, self.config.parts, self.expander)
+        uneven = bool(self.config.stem_shares)
+        return build_graph(self.causal, facts, self.config.parts, self.expander, uneven)

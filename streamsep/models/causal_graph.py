@@ -26,16 +26,18 @@ from streamsep.models.graph_unet import UNetNodes
 def build_graph(
     models: Sequence[CausalHTDemucs],
     facts: dict[str, str] | None = None,
-    parts: Sequence[float] = (1.0,),
+    parts: Sequence[Sequence[float]] = (),
     expander: ExpandedStem | None = None,
+    uneven: bool = False,
 ) -> bytes:
     """The mean of the models' `step` for one hop of one stream as a serialised ONNX model.
 
     Args:
         models: that agree in hop, latency and sources; usually one.
         facts: more metadata.
-        parts: the share of each in what they say together.
+        parts: the share of each in what they say together, of every stem.
         expander: on what they say together.
+        uneven: these shares differ between the stems, which then still sum to what the first model's do.
 
     Raises:
         StreamsepError: the package onnx is missing, or a model has recurrent layers.
@@ -46,21 +48,28 @@ def build_graph(
     for number, model in enumerate(models):
         graph.suffix = "" if len(models) == 1 and expander is None else f"@{number}"
         answers.append(HopNodes(graph, model).stems_of(mix))
-    stems = _joined(graph, answers, parts, expander)
+    stems = _joined(graph, answers, parts, uneven)
+    if expander is not None:
+        stems = graph_levels.expand(graph, expander, stems, _whole(graph, stems), kept=True)
     graph.output("stems", stems, (len(config.sources), config.audio_channels, config.hop))
     return graph.finish("streamsep", _facts(models[0]) | (facts or {}))
 
 
-def _joined(graph: GraphNodes, answers: list[Value], parts: Sequence[float], expander: ExpandedStem | None) -> Value:
-    """What `CausalBag` makes of its members' stems; of one alone nothing."""
-    stems, graph.suffix = answers[0], ""
-    if len(answers) > 1:
-        shares = [np.full(1, part, np.float32) for part in parts]
-        stems = graph.add("Sum", *(graph.add("Mul", *pair) for pair in zip(answers, shares, strict=True)))
-    if expander is None:
+def _joined(graph: GraphNodes, answers: list[Value], parts: Sequence[Sequence[float]], uneven: bool) -> Value:
+    """What `CausalBag` makes of its members' stems before its expander; of one alone nothing."""
+    graph.suffix = ""
+    if len(answers) == 1:
+        return answers[0]
+    shares = [np.array(part, np.float32)[:, None, None] for part in parts]
+    stems = graph.add("Sum", *(graph.add("Mul", *pair) for pair in zip(answers, shares, strict=True)))
+    if not uneven:
         return stems
-    whole = graph.add("ReduceSum", stems, np.array([0]), keepdims=0)
-    return graph_levels.expand(graph, expander, stems, whole, kept=True)
+    missing = graph.add("Sub", _whole(graph, answers[0]), _whole(graph, stems))
+    return graph.add("Add", stems, graph.add("Div", missing, np.array([len(parts[0])], np.float32)))
+
+
+def _whole(graph: GraphNodes, stems: Value) -> Value:
+    return graph.add("ReduceSum", stems, np.array([0]), keepdims=0)
 
 
 def _facts(model: CausalHTDemucs) -> dict[str, str]:

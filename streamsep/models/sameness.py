@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 # At a network's edge, or how long it waits: no weight knows of these.
-_EDGE = ("expander", "lookahead", "lookaheads", "shares")
+_EDGE = ("expander", "lookahead", "lookaheads", "shares", "stem_shares")
 
 
 def differing(model: nn.Module, other: nn.Module) -> str | None:
