@@ -123,3 +123,20 @@ def test_the_picture_ends_quietly_on_a_terminal_that_has_gone() -> None:
         with pytest.raises(OSError, match="Input/output error"):
             screen.write("x\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), program)  # for what is left to be written
+
+
+def test_a_signal_while_an_error_is_tidied_up_does_not_leave_it_half_done(tmp_path: Path) -> None:
+    """A terminal that is closed is both: nobody to write to, and a signal a moment later."""
+    stream: Any = FakeStream(OSError(5, "Input/output error"))
+    close, signals = stream.close, [Terminated(1)]
+
+    def disturbed() -> None:
+        if signals:
+            raise signals.pop()
+        close()
+
+    stream.close = disturbed
+    actions = Actions(FakeKnobs(), ("drums", "vocals"), Recording(tmp_path, Codec()))
+    with pytest.raises(Terminated):
+        play(stream, actions, FakeDisplay(), record=True, keys=False)  # type: ignore[arg-type]
+    assert stream.closed == ["stream", "host"]

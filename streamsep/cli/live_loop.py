@@ -44,23 +44,24 @@ def play(stream: Stream, actions: Actions, display: Display, *, record: bool, ke
         BrokenPipeError: who listened to a pipe has gone; the display has told of it, if it can.
     """
     try:
-        stream.start(actions.start_recording if record else None)
-        with display, _keyboard(actions) if keys else contextlib.nullcontext():
-            _watch(stream, actions, display)
-    except KeyboardInterrupt as stop:
+        try:
+            stream.start(actions.start_recording if record else None)
+            with display, _keyboard(actions) if keys else contextlib.nullcontext():
+                _watch(stream, actions, display)
+        except Exception as error:
+            with contextlib.suppress(StreamsepError):
+                _close(stream, actions)
+            with contextlib.suppress(OSError):
+                _tell(stream, actions, display)
+                if isinstance(error, BrokenPipeError):
+                    display.tell(_UNHEARD)
+            raise
+    except KeyboardInterrupt as stop:  # which may come while an error is tidied up: a closed terminal is both
         with _ending_soon(stop.code if isinstance(stop, Terminated) else 130):
             _close(stream, actions)
             with contextlib.suppress(OSError):  # a terminal that has gone
                 _tell(stream, actions, display)
                 display.end(stream.report())
-        raise
-    except BaseException as error:
-        with contextlib.suppress(StreamsepError):
-            _close(stream, actions)
-        with contextlib.suppress(OSError):
-            _tell(stream, actions, display)
-            if isinstance(error, BrokenPipeError):
-                display.tell(_UNHEARD)
         raise
     _close(stream, actions)
     _tell(stream, actions, display)
