@@ -60,12 +60,10 @@ def play(stream: Stream, actions: Actions, display: Display, *, record: bool, ke
         with _ending_soon(stop.code if isinstance(stop, Terminated) else 130):
             _close(stream, actions)
             with contextlib.suppress(OSError):  # a terminal that has gone
-                _tell(stream, actions, display)
-                display.end(stream.report())
+                _report(stream, actions, display)
         raise
     _close(stream, actions)
-    _tell(stream, actions, display)
-    display.end(stream.report())
+    _report(stream, actions, display)
 
 
 def _watch(stream: Stream, actions: Actions, display: Display) -> None:
@@ -88,6 +86,11 @@ def _tell(stream: Stream, actions: Actions, display: Display) -> None:
         sentences.append(actions.notes.popleft())
     for sentence in sentences:
         display.tell(sentence)
+
+
+def _report(stream: Stream, actions: Actions, display: Display) -> None:
+    _tell(stream, actions, display)
+    display.end(stream.report())
 
 
 def _close(stream: Stream, actions: Actions) -> None:

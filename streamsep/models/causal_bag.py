@@ -175,5 +175,4 @@ class CausalBag(nn.Module):
         """
         from streamsep.models.causal_graph import build_graph
 
-        uneven = bool(self.config.stem_shares)
-        return build_graph(self.causal, facts, self.config.parts, self.expander, uneven)
+        return build_graph(self.causal, facts, self.config.parts, self.expander)

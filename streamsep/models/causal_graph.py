@@ -28,16 +28,15 @@ def build_graph(
     facts: dict[str, str] | None = None,
     parts: Sequence[Sequence[float]] = (),
     expander: ExpandedStem | None = None,
-    uneven: bool = False,
 ) -> bytes:
     """The mean of the models' `step` for one hop of one stream as a serialised ONNX model.
 
     Args:
         models: that agree in hop, latency and sources; usually one.
         facts: more metadata.
-        parts: the share of each in what they say together, of every stem.
+        parts: the share of each in what they say together, of every stem; where these differ, the stems still sum to
+            what the first model's do.
         expander: on what they say together.
-        uneven: these shares differ between the stems, which then still sum to what the first model's do.
 
     Raises:
         StreamsepError: the package onnx is missing, or a model has recurrent layers.
@@ -48,28 +47,33 @@ def build_graph(
     for number, model in enumerate(models):
         graph.suffix = "" if len(models) == 1 and expander is None else f"@{number}"
         answers.append(HopNodes(graph, model).stems_of(mix))
-    stems = _joined(graph, answers, parts, uneven)
+    stems = _joined(graph, answers, parts)
     if expander is not None:
         stems = graph_levels.expand(graph, expander, stems, _whole(graph, stems), kept=True)
     graph.output("stems", stems, (len(config.sources), config.audio_channels, config.hop))
     return graph.finish("streamsep", _facts(models[0]) | (facts or {}))
 
 
-def _joined(graph: GraphNodes, answers: list[Value], parts: Sequence[Sequence[float]], uneven: bool) -> Value:
+def _joined(graph: GraphNodes, answers: list[Value], parts: Sequence[Sequence[float]]) -> Value:
     """What `CausalBag` makes of its members' stems before its expander; of one alone nothing."""
     graph.suffix = ""
     if len(answers) == 1:
         return answers[0]
     shares = [np.array(part, np.float32)[:, None, None] for part in parts]
     stems = graph.add("Sum", *(graph.add("Mul", *pair) for pair in zip(answers, shares, strict=True)))
-    if not uneven:
+    if all(len(set(part)) == 1 for part in parts):
         return stems
-    missing = graph.add("Sub", _whole(graph, answers[0]), _whole(graph, stems))
-    return graph.add("Add", stems, graph.add("Div", missing, np.array([len(parts[0])], np.float32)))
+    return _share_missing(graph, stems, _whole(graph, answers[0]), len(parts[0]))
 
 
 def _whole(graph: GraphNodes, stems: Value) -> Value:
     return graph.add("ReduceSum", stems, np.array([0]), keepdims=0)
+
+
+def _share_missing(graph: GraphNodes, stems: Value, mix: Value, count: int) -> Value:
+    """See `consistency.share_missing`."""
+    missing = graph.add("Sub", mix, _whole(graph, stems))
+    return graph.add("Add", stems, graph.add("Mul", missing, np.full(1, 1 / count, np.float32)))
 
 
 def _facts(model: CausalHTDemucs) -> dict[str, str]:
@@ -252,5 +256,4 @@ class HopNodes:
         stems = graph.reshape(voices, self.stems, self.channels, self.hop)
         if not self.model.mix_consistency:
             return stems
-        missing = graph.add("Sub", dry, graph.add("ReduceSum", stems, np.array([0]), keepdims=0))
-        return graph.add("Add", stems, graph.add("Mul", missing, np.full(1, 1 / self.stems, np.float32)))
+        return _share_missing(graph, stems, dry, self.stems)

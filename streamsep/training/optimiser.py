@@ -17,9 +17,8 @@ def adamw(model: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices and kernels, none on biases, gains and scales."""
     trained = [p for p in model.parameters() if p.requires_grad]
     # A scale of a channel each may have further dimensions, of size 1.
-    matrices, vectors = (
-        [p for p in trained if (p.numel() > max(p.shape, default=1)) is many] for many in (True, False)
-    )
+    matrices = [p for p in trained if p.numel() > max(p.shape, default=1)]
+    vectors = [p for p in trained if p.numel() <= max(p.shape, default=1)]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr, betas=config.betas)
 
