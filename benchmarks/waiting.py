@@ -28,13 +28,16 @@ AHEAD = (0.1,)  # seconds; beside none at all and the longest
 
 
 def lines(result: Facts, group: str) -> list[Line]:
-    """A line for each set of weights, in the order of its latencies."""
+    """A line for each set of weights, in the order of its latencies; a level for those that hear the whole song."""
     points: dict[str, list[tuple[float, float]]] = {}
+    levels = []
     for name, table in result["groups"][group]["scores"].items():
-        latency = result["systems"][name]["latency_ms"]
-        if latency is not None:
-            points.setdefault(weights_of(name), []).append((latency, table["mean"]["usdr"]))
-    return [Line(name, sorted(pairs)) for name, pairs in points.items()]
+        system, mean = result["systems"][name], table["mean"]["usdr"]
+        if system["latency_ms"] is not None:
+            points.setdefault(weights_of(name), []).append((system["latency_ms"], mean))
+        elif system["way"] == "offline":
+            levels.append(Line(name, [(0.0, mean)], "--", "black", True))
+    return [*(Line(name, sorted(pairs)) for name, pairs in points.items()), *levels]
 
 
 @telling("waiting")

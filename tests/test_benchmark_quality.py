@@ -99,13 +99,18 @@ def test_what_ships_is_measured_live_and_where_it_learnt_to_wait_waiting() -> No
 
 
 def test_the_picture_of_waiting(tmp_path: Path) -> None:
-    latencies = {"a": 23.0, "a, 0.1 s ahead": 116.0, "b": 12.0, "gain": None}
+    latencies = {"a": 23.0, "a, 0.1 s ahead": 116.0, "b": 12.0, "whole": None, "gain": None}
     scores = {name: {"mean": {"usdr": index}} for index, name in enumerate(latencies)}
     result = {
-        "systems": {name: {"latency_ms": latency} for name, latency in latencies.items()},
+        "systems": {
+            name: {"latency_ms": latency, "way": "offline" if name == "whole" else "stream"}
+            for name, latency in latencies.items()
+        },
         "groups": {"real": {"songs": 2, "scores": dict(reversed(scores.items()))}},
     }
-    assert waiting.lines(result, "real") == [Line("b", [(12.0, 2)]), Line("a", [(23.0, 0), (116.0, 1)])]
+    result["systems"]["gain"]["way"] = "gain"
+    whole = Line("whole", [(0.0, 3)], "--", "black", True)
+    assert waiting.lines(result, "real") == [Line("b", [(12.0, 2)]), Line("a", [(23.0, 0), (116.0, 1)]), whole]
     draw(result, partial(waiting.lines, result), tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 

@@ -110,6 +110,33 @@ def test_a_resumed_run_hears_its_configuration(tmp_path: Path, library: Library,
     assert {tuple(group["betas"]) for group in groups if "betas" in group} == {(0.9, 0.9)}
 
 
+class Listener(Toy):
+    """Keeps what it hears."""
+
+    heard: list[Tensor] = []  # of the average's copy too
+
+    def forward(self, mix: Tensor) -> Tensor:
+        self.heard.append(mix.detach().clone())
+        return super().forward(mix)
+
+
+def test_backwards_all_is_heard_from_its_end(tmp_path: Path, library: Library) -> None:
+    """Batches and the validation's excerpts alike, and their truth with them: the loss knows no time."""
+    heard, losses = {}, {}
+    for backwards in (False, True):
+        config = replace(CONFIG, batch=replace(CONFIG.batch, backwards=backwards), loop=replace(CONFIG.loop, steps=1))
+        Listener.heard.clear()
+        train(Listener(), library, config, tmp_path / str(backwards), report=Report(tmp_path, quiet=True))
+        heard[backwards] = [*Listener.heard]
+        batch = BatchMaker(library, config.batch, STEMS, Toy.hop)(0)
+        batch = batch.backwards() if backwards else batch
+        losses[backwards] = (batch.sources.sum(1) - heard[backwards][0]).abs().max()
+    assert len(heard[True]) == len(heard[False]) == 1 + 2
+    for forwards, backwards in zip(heard[False], heard[True], strict=True):
+        assert not torch.equal(forwards, backwards) and torch.equal(forwards.flip(-1), backwards)
+    assert max(losses.values()) < 1e-6
+
+
 def test_short_sessions_are_validated_too(tmp_path: Path, library: Library) -> None:
     config = replace(CONFIG, loop=replace(CONFIG.loop, steps=1000, validate_minutes=0.6 / 60))
     for session in range(20):

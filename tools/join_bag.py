@@ -1,8 +1,9 @@
 """Put checkpoints together into a bag: `python tools/join_bag.py live-23-bag SMALL FULL-BAND -o OUT`.
 
 The bag is a preset's; each checkpoint becomes the member at its place, as it is. One that is such a bag itself gives
-its own member of that place: so a bag gets a new first member and keeps the others. What comes out can be used as any
-checkpoint, or trained further (`streamsep train --init`).
+its own member of that place: so a bag gets a new first member and keeps the others. Likewise the two directions of an
+offline model: `python tools/join_bag.py bidirectional-small FORWARDS BACKWARDS -o OUT`. What comes out can be used as
+any checkpoint, or trained further (`streamsep train --init`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from pathlib import Path
 from torch import nn
 
 from streamsep.errors import StreamsepError, telling
+from streamsep.models.bidirectional import Bidirectional
 from streamsep.models.causal_bag import CausalBag
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.checkpoint import joined_licence, load_checkpoint, read_record, save_checkpoint
 from streamsep.models.lookahead import declare
 from streamsep.models.registry import build_preset, preset_names
 from streamsep.models.sameness import differing
+
+Joined = CausalBag | Bidirectional
 
 
 def join(preset: str, paths: Sequence[Path], out: Path) -> None:
@@ -30,13 +34,13 @@ def join(preset: str, paths: Sequence[Path], out: Path) -> None:
         StreamsepError: the preset is no bag, or of other members; a file cannot be read or written.
     """
     bag = build_preset(preset)
-    if not isinstance(bag, CausalBag):
-        raise StreamsepError(f"{preset} is no bag; choose live-23-bag")
-    if len(paths) != len(bag.members):
-        raise StreamsepError(f"{preset} has {len(bag.members)} members; give as many checkpoints, in their order")
+    if not isinstance(bag, Joined):
+        raise StreamsepError(f"{preset} is no bag; choose live-23-bag or bidirectional-small")
+    if len(paths) != len(bag.causal):
+        raise StreamsepError(f"{preset} has {len(bag.causal)} members; give as many checkpoints, in their order")
     given = [_member(load_checkpoint(path), place, path) for place, path in enumerate(paths)]
     declare(bag, set.intersection(*(set(member.config.lookaheads) for member in given)))
-    for member, weights, path in zip(bag.members, given, paths, strict=True):
+    for member, weights, path in zip(bag.causal, given, paths, strict=True):
         if setting := differing(member, weights):
             raise StreamsepError(
                 f"{path} does not fit its place in {preset} ({setting} differs); give the members in their order"
@@ -49,7 +53,7 @@ def join(preset: str, paths: Sequence[Path], out: Path) -> None:
 
 def _member(model: nn.Module, place: int, path: Path) -> CausalHTDemucs:
     """The model, or of a bag its member at the place."""
-    member = model.causal[place] if isinstance(model, CausalBag) and place < len(model.members) else model
+    member = model.causal[place] if isinstance(model, Joined) and place < len(model.causal) else model
     if not isinstance(member, CausalHTDemucs):
         raise StreamsepError(f"{path} is no causal model; a bag is made of such")
     return member

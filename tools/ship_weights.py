@@ -2,7 +2,8 @@
 
 What is at the network's edge, as an expander, is the preset's, whatever the run had. Stores the weights in half
 precision, or with `--bits 8` the larger kernels in bytes, as `streamsep/weights/NAME.safetensors` with their record
-beside them, and in the record what they reach on the example clip as a stream, which a test holds them to. Measure and
+beside them, and in the record what they reach on the example clip (as a stream, if they stream), which a test holds
+them to. Measure and
 write the tables afterwards (`python -m benchmarks.write_tables`).
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +20,7 @@ from torch import nn
 from streamsep.errors import StreamsepError, telling
 from streamsep.evaluation.metrics import sdr
 from streamsep.files import read_audio
+from streamsep.models.apply import apply_levelled
 from streamsep.models.checkpoint import load_checkpoint, read_record, save_checkpoint
 from streamsep.models.lookahead import longest_hops
 from streamsep.models.registry import build_preset, preset_names, weights_folder
@@ -49,15 +52,10 @@ def of_preset(checkpoint: Path, name: str) -> nn.Module:
 
 
 def example_sdr(model: nn.Module) -> dict[str, float]:
-    """SDR of each stem of the example clip, in dB.
-
-    Raises:
-        StreamsepError: the model does not stream.
-    """
-    if not isinstance(model, Separator):
-        raise StreamsepError("only weights of a streaming model ship; choose a checkpoint of a live preset")
+    """SDR of each stem of the example clip, in dB, as a stream or by an offline model."""
+    separate: Any = separate_stream if isinstance(model, Separator) else apply_levelled
     mix, *true = (torch.from_numpy(read_audio(EXAMPLE / f"{name}.ogg")[0]) for name in ("mix", *model.sources))
-    stems = separate_stream(model, mix[None])[0]
+    stems = separate(model, mix[None])[0]
     return {name: round(sdr(truth, stem), 2) for name, truth, stem in zip(model.sources, true, stems, strict=True)}
 
 

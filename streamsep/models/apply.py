@@ -19,14 +19,13 @@ from tqdm import tqdm
 
 from streamsep.errors import StreamsepError
 from streamsep.models.bag import BagOfModels
-from streamsep.models.htdemucs import HTDemucs
-from streamsep.models.segments import Options, Pass, segments, separate
+from streamsep.models.segments import Options, Pass, Single, segments, separate
 
 MAX_SHIFT = 0.5  # seconds
 
 
 def apply_model(
-    model: HTDemucs | BagOfModels,
+    model: Single | BagOfModels,
     mix: Tensor,
     *,
     out: Tensor | None = None,
@@ -84,9 +83,9 @@ def _silence(mix: Tensor, stems: int, out: Tensor | None) -> Tensor:
     return out.zero_()
 
 
-def _plan(model: HTDemucs | BagOfModels, options: Options, length: int) -> list[Pass]:
+def _plan(model: Single | BagOfModels, options: Options, length: int) -> list[Pass]:
     """The passes over a song of `length` samples whose weighted sum is the result."""
-    members = cast(list[HTDemucs], list(model.models)) if isinstance(model, BagOfModels) else [model]
+    members = cast(list[Single], list(model.models)) if isinstance(model, BagOfModels) else [model]
     shares = model.shares() if isinstance(model, BagOfModels) else torch.ones(1, len(model.sources))
     furthest = int(MAX_SHIFT * model.sample_rate)
     starts = [offset - furthest for offset in _offsets(options, len(members), furthest)] or [0] * len(members)
@@ -199,7 +198,7 @@ def mean_and_level(mix: Tensor) -> tuple[Tensor, Tensor]:
     return mid.mean(-1, keepdim=True), mid.std(-1, correction=0, keepdim=True) + 1e-8
 
 
-def apply_levelled(model: HTDemucs | BagOfModels, mix: Tensor, **options: Any) -> Tensor:
+def apply_levelled(model: Single | BagOfModels, mix: Tensor, **options: Any) -> Tensor:
     """`apply_model` on a song `[1, C, T]` at zero mean and unit level of its mid channel, as in training."""
     mean, level = mean_and_level(mix)
     return apply_model(model, (mix - mean) / level, **options).mul_(level[:, None]).add_(mean[:, None])

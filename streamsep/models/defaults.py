@@ -2,5 +2,5 @@
 
 STREAM_DEFAULT = "live-23-small"
 FILE_DEFAULT = "live-23-bag"  # the better one, where no clock runs
-OFFLINE_DEFAULTS = ("htdemucs", "htdemucs-small")  # the first whose weights are at hand
+OFFLINE_DEFAULTS = ("htdemucs", "htdemucs-small", "bidirectional-small")  # the first whose weights are at hand
 MODEL_ENDINGS = (".safetensors", ".json", ".th", ".yaml", ".yml")  # of files that hold or describe a model

@@ -12,6 +12,7 @@ from streamsep.errors import StreamsepError
 
 # class name -> (module, name of its configuration dataclass)
 MODEL_CLASSES: dict[str, tuple[str, str]] = {
+    "Bidirectional": ("streamsep.models.bidirectional", "BidirectionalConfig"),
     "CausalBag": ("streamsep.models.causal_bag", "CausalBagConfig"),
     "CausalHTDemucs": ("streamsep.models.causal_htdemucs", "CausalConfig"),
     "HTDemucs": ("streamsep.models.htdemucs", "HTDemucsConfig"),

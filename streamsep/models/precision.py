@@ -48,7 +48,12 @@ def compile_networks(model: nn.Module, backend: str | Callable[..., Any] = "indu
 
     Args:
         backend: of `torch.compile`; inductor needs a C++ compiler, and Triton on CUDA.
+
+    Raises:
+        StreamsepError: there is no such network in the model.
     """
-    for part in model.modules():
-        if isinstance(part, HTDemucs):
-            part.network = torch.compile(part.network, backend=backend)  # type: ignore[method-assign]
+    parts = [part for part in model.modules() if isinstance(part, HTDemucs)]
+    if not parts:
+        raise StreamsepError(f"a model of the class {type(model).__name__} is not compiled; leave out --compile")
+    for part in parts:
+        part.network = torch.compile(part.network, backend=backend)  # type: ignore[method-assign]

@@ -19,12 +19,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from streamsep.errors import StreamsepError
+from streamsep.models.bidirectional import Bidirectional
 from streamsep.models.htdemucs import HTDemucs
 from streamsep.models.precision import Precision, reduced
 
 MAX_WORKERS = 4  # each holds the activations of a segment, about a gigabyte at full size
 GPU_BATCH = 4  # segments that keep a GPU busy, by as much memory
 
+Single = HTDemucs | Bidirectional
 Span = tuple[int, int]  # where a segment begins in the song, and its samples
 
 
@@ -63,7 +65,7 @@ class Options:
 class Pass:
     """One model run over one shifted version of the song."""
 
-    model: HTDemucs
+    model: Single
     share: Tensor  # [S]: how much of the result is this pass's
     start: int  # where the first segment begins in the song; negative with a shift
     options: Options

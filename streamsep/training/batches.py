@@ -41,6 +41,8 @@ class BatchConfig:
         speed: range of the playback speed as a factor.
         respeed: probability of another speed than 1.
         shift: seconds by which the stems of a song's own mix may be out of time with each other.
+        backwards: let the model hear everything from its end to its beginning, the validation's excerpts too: for the
+            half of an offline model that knows the future.
         seed: of all draws.
     """
 
@@ -57,6 +59,7 @@ class BatchConfig:
     speed: Range = (0.88, 1.12)
     respeed: float = 0.4
     shift: float = 0.0
+    backwards: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -95,6 +98,10 @@ class Batch(NamedTuple):
         """The same batch on another device."""
         mix, sources, known = (tensor.to(device, non_blocking=True) for tensor in self[:3])
         return Batch(mix, sources, known, None if self.band is None else self.band.to(device, non_blocking=True))
+
+    def backwards(self) -> Batch:
+        """The same music from its end to its beginning."""
+        return self._replace(mix=self.mix.flip(-1), sources=self.sources.flip(-1))
 
 
 def varied(batch: Batch, effects: Callable[[Tensor, int], Tensor], step: int, rows: range) -> Batch:

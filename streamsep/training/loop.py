@@ -218,6 +218,8 @@ class Trainer:
         batch = batch.to(self.world.device)
         if self.effects is not None:
             batch = varied(batch, self.effects, progress.step, self.batches.rows)
+        if self.config.batch.backwards:
+            batch = batch.backwards()
         loss, parts = self.objective(batch, which)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -251,6 +253,7 @@ class Trainer:
             excerpts=loop.excerpts,
             seconds=loop.excerpt_seconds,
             warm=self.config.loss.warm,
+            backwards=self.config.batch.backwards,
             device=self.world.device,
         )
         self.score, best = score, score.mean > self.progress.best

@@ -44,9 +44,13 @@ def validate(
     excerpts: int,
     seconds: float,
     warm: float,
+    backwards: bool = False,
     device: torch.device | str = "cpu",
 ) -> Score:
-    """Separate `excerpts` evenly spaced pieces of each song, from an empty state, the first `warm` seconds unscored."""
+    """Separate `excerpts` evenly spaced pieces of each song, from an empty state, the first `warm` seconds unscored.
+
+    They are heard from their ends to their beginnings where the model learns `backwards`.
+    """
     (hop, latency), sources, separate = timing(model), tuple(model.sources), whole(model)  # type: ignore[arg-type]
     frames = max(round(seconds * RATE / hop), 1) * hop
     sdr: dict[str, list[float]] = {}
@@ -55,6 +59,7 @@ def validate(
         totals = {stem: StemTotals() for stem in sources}
         for start in excerpt_starts(song.length, frames, excerpts):
             truth = read_song(song, sources, start, frames)
+            truth = truth.flip(-1) if backwards else truth
             estimate = separate(truth.sum(0)[None].to(device))[0].float().cpu()
             _add(totals, truth, estimate, latency, round(warm * RATE))
         for stem, total in totals.items():

@@ -54,7 +54,7 @@ def attention_maps(model: nn.Module, mix: Tensor, heads: Sequence[tuple[int, int
     Args:
         heads: (layer, head) pairs; negative numbers count from the end.
     """
-    member = model.models[0] if isinstance(model, BagOfModels) else model
+    member = model.models[0] if isinstance(model, BagOfModels) else getattr(model, "forwards", model)
     if hasattr(getattr(member, "transformer", None), "think"):
         captured = list(_causal(member, mix))
     elif hasattr(getattr(member, "crosstransformer", None), "layers"):
