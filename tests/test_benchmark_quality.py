@@ -101,7 +101,7 @@ def test_what_ships_is_measured_live_and_where_it_learnt_to_wait_waiting() -> No
 def test_the_picture_of_waiting(tmp_path: Path) -> None:
     latencies = {"a": 23.0, "a, 0.1 s ahead": 116.0, "b": 12.0, "whole": None, "gain": None}
     scores = {name: {"mean": {"usdr": index}} for index, name in enumerate(latencies)}
-    result = {
+    result: dict[str, Any] = {
         "systems": {
             name: {"latency_ms": latency, "way": "offline" if name == "whole" else "stream"}
             for name, latency in latencies.items()

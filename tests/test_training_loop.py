@@ -5,7 +5,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -113,7 +113,7 @@ def test_a_resumed_run_hears_its_configuration(tmp_path: Path, library: Library,
 class Listener(Toy):
     """Keeps what it hears."""
 
-    heard: list[Tensor] = []  # of the average's copy too
+    heard: ClassVar[list[Tensor]] = []  # of the average's copy too
 
     def forward(self, mix: Tensor) -> Tensor:
         self.heard.append(mix.detach().clone())
@@ -132,8 +132,8 @@ def test_backwards_all_is_heard_from_its_end(tmp_path: Path, library: Library) -
         batch = batch.backwards() if backwards else batch
         losses[backwards] = (batch.sources.sum(1) - heard[backwards][0]).abs().max()
     assert len(heard[True]) == len(heard[False]) == 1 + 2
-    for forwards, backwards in zip(heard[False], heard[True], strict=True):
-        assert not torch.equal(forwards, backwards) and torch.equal(forwards.flip(-1), backwards)
+    for ahead, behind in zip(heard[False], heard[True], strict=True):
+        assert not torch.equal(ahead, behind) and torch.equal(ahead.flip(-1), behind)
     assert max(losses.values()) < 1e-6
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,10 @@ def of_preset(checkpoint: Path, name: str) -> nn.Module:
 def example_sdr(model: nn.Module) -> dict[str, float]:
     """SDR of each stem of the example clip, in dB, as a stream or by an offline model."""
     separate: Any = separate_stream if isinstance(model, Separator) else apply_levelled
-    mix, *true = (torch.from_numpy(read_audio(EXAMPLE / f"{name}.ogg")[0]) for name in ("mix", *model.sources))
+    names: Sequence[str] = model.sources  # type: ignore[assignment]
+    mix, *true = (torch.from_numpy(read_audio(EXAMPLE / f"{name}.ogg")[0]) for name in ("mix", *names))
     stems = separate(model, mix[None])[0]
-    return {name: round(sdr(truth, stem), 2) for name, truth, stem in zip(model.sources, true, stems, strict=True)}
+    return {name: round(sdr(truth, stem), 2) for name, truth, stem in zip(names, true, stems, strict=True)}
 
 
 @telling("ship_weights")
