@@ -27,6 +27,8 @@ __version__ = "0.1.0"
 # oneDNN (of PyTorch 2.13) answers some strided bfloat16 convolutions wrongly by Intel's AMX, by more than they are
 # large; it reads this at its first operation.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")
+# ONNX Runtime 1.32 keeps a number of the machine in the user's cache and calls its maker; it reads this at import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "CausalConfig",

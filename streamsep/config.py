@@ -86,7 +86,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise StreamsepError(f"cannot read the configuration {path}: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StreamsepError(f"cannot read the configuration {path}: {reason}; correct its path or the file") from None
     try:
         data = yaml.load(text, Loader=_UniqueKeys)
     except yaml.YAMLError as error:

@@ -25,6 +25,8 @@ def missing(package: str, extra: str) -> StreamsepError:
 def telling(program: str) -> Callable[[Callable[_P, int]], Callable[_P, int]]:
     """Decorate a script's `main`: what the user can mend is told on stderr in one sentence, and 1 returned.
 
+    Ctrl-C is told as well, and 130 returned.
+
     Args:
         program: name that the sentence begins with.
     """
@@ -37,6 +39,9 @@ def telling(program: str) -> Callable[[Callable[_P, int]], Callable[_P, int]]:
             except StreamsepError as error:
                 print(f"{program}: error: {error}", file=sys.stderr)
                 return 1
+            except KeyboardInterrupt:
+                print(f"{program}: interrupted", file=sys.stderr)
+                return 130
 
         return told
 

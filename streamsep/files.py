@@ -58,7 +58,7 @@ class Codec:
         if self.format == "flac" and self.bits == 32:
             raise StreamsepError("flac holds 16 or 24 bits; choose --int24, or wav for 32-bit float samples")
         if not 32 <= self.bitrate <= 320:
-            raise StreamsepError(f"an mp3 has 32 to 320 kbit/s; {self.bitrate} is outside")
+            raise StreamsepError(f"an mp3 has 32 to 320 kbit/s, not {self.bitrate}; choose another --mp3-bitrate")
 
     def check_rate(self, rate: int) -> None:
         """Raise StreamsepError where the format cannot hold sound at `rate` Hz."""

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-BASE = {"errors", "config", "damage", "files", "configs", "weights"}
+BASE = {"errors", "config", "damage", "files", "interrupts", "configs", "weights"}
 MAY_IMPORT = {
     "dsp": {"dsp"},
     "layers": {"dsp", "layers"},

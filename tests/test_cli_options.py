@@ -54,3 +54,12 @@ def test_a_flag_of_several_subcommands_is_told_alike(flag: str, capsys: pytest.C
         words = capsys.readouterr().out.partition(f"  {flag}")[2].partition("\n  -")[0].partition("\n\n")[0]
         told.add(" ".join(words.split()))
     assert len(told) == 1 and told != {""}
+
+
+@pytest.mark.parametrize("command", [["stream", "a.wav"], ["tune"], ["evaluate", "--data", "a"]])
+def test_figures_go_to_a_file(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """`-` would be one of that name, in the working directory."""
+    assert build_parser().parse_args([*command, "--json", "a.json"]).json == Path("a.json")
+    with pytest.raises(SystemExit):
+        build_parser().parse_args([*command, "--json", "-"])
+    assert "- is no file; choose a name" in capsys.readouterr().err

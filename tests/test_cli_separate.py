@@ -402,7 +402,7 @@ def test_a_second_run_replaces_the_first(tmp_path: Path) -> None:
         (["--filename", "{track}/{stem"], "is not a template"),
         (["-d", "warp"], "device 'warp' is not usable on this machine; choose --device cpu"),
         (["--flac", "--float32"], "flac holds 16 or 24 bits"),
-        (["--mp3", "--mp3-bitrate", "7"], "32 to 320 kbit/s"),
+        (["--mp3", "--mp3-bitrate", "7"], "32 to 320 kbit/s, not 7; choose another --mp3-bitrate"),
         (["--mp3", "--int24"], "an mp3 has no bits a sample; leave out --int24, or --mp3"),
         (["--mp3", "--float32"], "an mp3 has no bits a sample; leave out --float32, or --mp3"),
         (["--mp3-bitrate", "320"], "--mp3-bitrate is for mp3 files; add --mp3"),

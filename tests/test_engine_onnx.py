@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from streamsep.engine.executor import best_executor, make_executor
 from streamsep.engine.onnx_executor import OnnxExecutor
+from streamsep.engine.onnx_export import export_onnx
 from streamsep.engine.session import Session
 from streamsep.engine.state import clone_state
 from streamsep.errors import StreamsepError
@@ -146,3 +150,31 @@ def test_export_needs_no_onnxscript(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny()
     assert isinstance(model, CausalHTDemucs)
     assert model.onnx_graph()
+
+
+def test_nobody_is_called(tmp_path: Path) -> None:
+    """ONNX Runtime would keep a number of this machine in the user's home, and send it."""
+    graph = tmp_path / "graph.onnx"
+    graph.write_bytes(tiny().onnx_graph())
+    code = "import sys; from streamsep.engine.onnx_executor import open_session as o; o(open(sys.argv[1], 'rb').read())"
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", code, str(graph)], env=environment, check=True)
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16])
+def test_graphs_are_of_float32(kind: torch.dtype, tmp_path: Path) -> None:
+    name = str(kind)
+    with pytest.raises(StreamsepError, match=f"an ONNX graph is of float32, and this model of {name}; use model.float"):
+        OnnxExecutor(tiny().to(kind))
+    with pytest.raises(StreamsepError, match="is of float32"):
+        export_onnx(tiny().to(kind), tmp_path / "a.onnx", "tiny")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_in_training_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(StreamsepError, match=r"tiny is in training; call model\.eval\(\)"):
+        export_onnx(tiny().train(), tmp_path / "a.onnx", "tiny")

@@ -47,7 +47,7 @@ def test_imports_go_one_way(path: Path) -> None:
     assert forbidden_imports(room, path.read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("name", ["config", "damage", "errors", "files"])
+@pytest.mark.parametrize("name", ["config", "damage", "errors", "files", "interrupts"])
 def test_the_base_imports_only_the_base(name: str) -> None:
     assert forbidden_imports(name, (PACKAGE / f"{name}.py").read_text(encoding="utf-8")) == []
 

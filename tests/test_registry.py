@@ -69,6 +69,13 @@ def test_shipped_weights_come_first_then_pulled(empty: Path) -> None:
     assert registry.preset_info("htdemucs").weights == empty / "htdemucs.safetensors"
 
 
+def test_what_is_loaded_asks_for_no_gradients(empty: Path) -> None:
+    """A state that is stepped for an hour would hold the graph of that hour."""
+    path = pulled("htdemucs")
+    for loaded in (registry.load_model("htdemucs"), registry.load_model(path)):
+        assert not any(weight.requires_grad for weight in loaded.parameters())
+
+
 def test_a_name_wins_over_a_file_of_that_name(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(causal(), empty / "live-6.safetensors", {})
     folder = empty.parent / "live-6"

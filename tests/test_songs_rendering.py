@@ -26,7 +26,7 @@ from streamsep.training.songs.sounds import PROGRAMS
 from streamsep.training.songs.sources import SongsConfig, open_studio, read_songs_config
 from streamsep.training.songs.vorbis import encode_vorbis, numbered
 from tests.songs_material import write_instruments, write_soundfont
-from tools.draw_songs import _title
+from tools import draw_songs
 from tools.render_songs import main
 
 ALL = SongsConfig(kits=("machine box",), instruments=("bass finger", "guitar emily"), presets=(0,), drum_programs=(0,))
@@ -275,16 +275,32 @@ def test_a_soundfont_of_ones_own_has_nobody_elses_licence(fluidsynth: None, font
 
 def test_a_picture_is_titled_by_what_a_record_tells(tmp_path: Path) -> None:
     """`find_tempos` writes one of real songs."""
-    assert _title(tmp_path) == tmp_path.name
+    assert draw_songs._title(tmp_path) == tmp_path.name
     for record, title in (
         ({"tempo": 120.0, "first_bar": 0.1}, tmp_path.name),
         ({"tempo": 120.0, "style": "rock"}, "rendered: rock, 120 bpm"),
     ):
         (tmp_path / "song.json").write_text(json.dumps(record))
-        assert _title(tmp_path) == title
+        assert draw_songs._title(tmp_path) == title
 
 
 def test_presets_that_no_soundfont_has_are_left_out(fluidsynth: None, font: Path) -> None:
     config = SongsConfig(presets=(0, 5, 8000), drum_programs=(0, 16))
     studio = open_studio(config, None, font)
     assert studio.presets == {0} and studio.font_kits == (0,)
+
+
+@pytest.mark.parametrize("flags", [["--at", "2"], ["--at", "-0.1"], ["--at", "1"], ["--seconds", "0"]])
+def test_a_picture_is_of_a_part_of_the_song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["draw_songs", str(tmp_path), "-o", str(tmp_path / "a.png"), *flags])
+    with pytest.raises(SystemExit):
+        draw_songs.main()
+
+
+def test_a_picture_of_no_known_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("sys.argv", ["draw_songs", str(tmp_path), "-o", str(tmp_path / "a.jpeg2")])
+    assert draw_songs.main() == 1
+    assert "no picture ends in .jpeg2; choose one of " in capsys.readouterr().err

@@ -240,6 +240,17 @@ def test_weights_ship_under_a_licence_and_whole(tmp_path: Path, monkeypatch: pyt
     assert (record["licence"], record["example_sdr"]) == ("CC0", {"drums": 1.0})
 
 
+def test_songs_that_only_the_configuration_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody who gave no --data can correct it."""
+    (tmp_path / "a.yaml").write_text("model: live-23-small\ndata: {roots: [{path: nowhere}]}\n")
+    for flags, cure in (
+        ([], "the configuration names it, seen from where this is run; give --data"),
+        (["--data", "elsewhere"], "correct --data"),
+    ):
+        assert main(["train", str(tmp_path / "a.yaml"), "--out", str(tmp_path / "run"), *flags]) == 1
+        assert f"where; {cure}" in capsys.readouterr().err
+
+
 def test_a_mistyped_start_leaves_the_run_that_was_to_be_forgotten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from streamsep.cli.options import positive_float
 from streamsep.errors import StreamsepError, missing, telling
 from streamsep.files import Samples, read_audio, resample, staged, to_stereo
 from streamsep.training.data import STEMS
@@ -50,8 +51,11 @@ def draw(folders: list[Path], seconds: float, at: float, target: Path) -> None:
         import matplotlib.pyplot as plt
     except ImportError:
         raise missing("matplotlib", "evaluation") from None
+    form = target.suffix[1:] or "png"
     size = (3.2 * len(folders), 6.4)
     figure, axes = plt.subplots(4, len(folders), figsize=size, squeeze=False, sharex=True, sharey=True)
+    if form not in (known := figure.canvas.get_supported_filetypes()):
+        raise StreamsepError(f"no picture ends in .{form}; choose one of {', '.join(sorted(known))}")
     for column, folder in enumerate(folders):
         axes[0, column].set_title(_title(folder), fontsize=8)
         for row, stem in enumerate(STEMS):
@@ -60,7 +64,7 @@ def draw(folders: list[Path], seconds: float, at: float, target: Path) -> None:
                 axes[row, 0].set_ylabel(f"{stem}\nkHz", fontsize=8)
     figure.tight_layout(pad=0.4)
     with staged([target]) as (temporary,):
-        figure.savefig(temporary, format=target.suffix[1:] or "png", dpi=90)
+        figure.savefig(temporary, format=form, dpi=90)
     plt.close(figure)
 
 
@@ -79,14 +83,23 @@ def _title(folder: Path) -> str:
     return f"rendered: {song['style']}, {song['tempo']:.0f} bpm"
 
 
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share from 0 to below 1")
+    return share
+
+
 @telling("draw_songs")
 def main() -> int:
     """Draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", help="songs: folders of stems")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the picture")
-    parser.add_argument("--at", type=float, default=0.4, help="share of the song that is skipped (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=12.0, help="seconds drawn (default %(default)s)")
+    parser.add_argument(
+        "--at", type=_share, default=0.4, help="share of the song that is skipped (default %(default)s)"
+    )
+    parser.add_argument("--seconds", type=positive_float, default=12.0, help="seconds drawn (default %(default)s)")
     args = parser.parse_args()
     draw(args.folders, args.seconds, args.at, args.out)
     return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamsep.cli.comparing import SYSTEMS, add_flags, chosen_names, chosen_songs, flags_given, run_comparison
-from streamsep.cli.options import pick_device, positive_float, positive_int
+from streamsep.cli.options import file_name, pick_device, positive_float, positive_int
 from streamsep.errors import StreamsepError
 from streamsep.models.defaults import STREAM_DEFAULT
 
@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--seconds", type=positive_float, help="only the first seconds of each song")
     parser.add_argument("--chunk", type=positive_int, default=64, help="hops a step (default %(default)s)")
     parser.add_argument("--cache", type=Path, help=f"decoded audio (default {_CACHE})")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=file_name, help="write the figures to this file")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default %(default)s)")
     parser.add_argument("--threads", type=positive_int, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument(
@@ -136,7 +136,7 @@ def _evaluate(model: Separator, song: Song, args: argparse.Namespace) -> dict[st
             return read_song(song, model.sources, start, frames)
 
     whole = song.length if args.seconds is None else min(song.length, round(args.seconds * model.sample_rate))
-    with tqdm(total=whole, desc=song.name, unit="sample", unit_scale=True, leave=False) as bar:
+    with tqdm(total=whole, desc=song.name, unit="sample", unit_scale=True, leave=False, disable=None) as bar:
         scores = evaluate_song(
             model, Reader(), names=model.sources, seconds=args.seconds, chunk=args.chunk, device=args.device,
             progress=bar.update,

@@ -108,6 +108,13 @@ def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
     return convert
 
 
+def file_name(text: str) -> Path:
+    """An argparse type: a file to write; `-`, which is stdout elsewhere, would be one of that name."""
+    if text == "-":
+        raise argparse.ArgumentTypeError("- is no file; choose a name")
+    return Path(text)
+
+
 def positive_int(text: str) -> int:
     """An argparse type: a whole number from 1."""
     try:

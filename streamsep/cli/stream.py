@@ -17,6 +17,7 @@ from streamsep.cli.options import (
     add_waiting_flags,
     argument,
     bits_of,
+    file_name,
     output_name,
     pick_device,
     positive_float,
@@ -87,7 +88,7 @@ def _add_output_flags(group: Any) -> None:
     group.add_argument("--format", choices=("wav", "flac", "mp3"), default="wav", help="(default %(default)s)")
     add_bits_flags(group)
     group.add_argument("--stems", type=Path, metavar="DIR", help="the true stems (DIR/vocals.wav, ...): prints SDRs")
-    group.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    group.add_argument("--json", type=file_name, metavar="FILE", help="write all figures to FILE")
 
 
 def _block(text: str) -> int:

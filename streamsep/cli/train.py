@@ -81,8 +81,9 @@ def _train(args: argparse.Namespace, config: TrainConfig, out: Path, world: Worl
     from streamsep.training.teacher import Teacher
 
     roots = _roots(args.data, config)
+    cure = "correct --data" if args.data else "the configuration names it, seen from where this is run; give --data"
     for root in roots:  # a wrong --data is told before anything is taken away or built
-        song_folders(Path(root.path), config.data.subset)
+        song_folders(Path(root.path), config.data.subset, cure)
     check_fresh(out, args.resume, args.restart)
     before = origin_of(out) if args.resume else {}
     check_start(out, before, _given(args))

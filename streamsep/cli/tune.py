@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamsep.cli.options import add_model_flags, duration, pick_device, positive_float, positive_int
+from streamsep.cli.options import add_model_flags, duration, file_name, pick_device, positive_float, positive_int
 from streamsep.errors import StreamsepError
 from streamsep.models.defaults import OFFLINE_DEFAULTS
 
@@ -79,7 +79,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--trial", type=positive_float, default=10.0, help="seconds of the trial in real time (default %(default)s)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    parser.add_argument("--json", type=file_name, metavar="FILE", help="write all figures to FILE")
     parser.set_defaults(run=run)
 
 

@@ -42,13 +42,17 @@ def compile_functions(
 def compile_c(function: Callable[..., Any], signature: Any, known: Mapping[str, Any]) -> Any:
     """`function` as a C function; it has an `address`. The machine code is kept on disk for the next start.
 
-    A digest of its sources is part of the name under which it is kept: whatever changes there, it is made anew.
+    A digest of its sources is part of the name under which it is kept: whatever changes there, it is made anew. Where
+    the disk is full or read-only, or what is kept there is damaged, it is made without it.
     """
     from numba import cfunc
 
     copy = _seeing(function, known)
     copy.__qualname__ = f"{function.__name__}_{_sources()}"
-    return cfunc(signature, error_model="numpy", cache=True)(copy)
+    try:
+        return cfunc(signature, error_model="numpy", cache=True)(copy)
+    except Exception:  # what is wrong with the function itself is raised again
+        return cfunc(signature, error_model="numpy")(copy)
 
 
 def _seeing(function: Callable[..., Any], names: Mapping[str, Any]) -> FunctionType:

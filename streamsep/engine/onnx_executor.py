@@ -24,7 +24,8 @@ class OnnxExecutor:
     setting would leak to every later thread.
 
     Raises:
-        StreamsepError: more rows than one, another device than the CPU, no graph, or a missing package.
+        StreamsepError: more rows than one, another device than the CPU, no graph, weights that are not float32, or a
+            missing package.
     """
 
     name = "onnx"
@@ -35,6 +36,7 @@ class OnnxExecutor:
             raise StreamsepError("the executor onnx runs one stream on the CPU; use --executor eager")
         if not hasattr(separator, "onnx_graph"):
             raise StreamsepError("this model has no ONNX graph; use --executor eager")
+        check_single(separator)
         self.separator, self.batch, self.max_chunk = separator, batch, max_chunk
         self.device = self.home = torch.device(device)
         self._session = open_session(separator.onnx_graph())
@@ -63,6 +65,13 @@ class OnnxExecutor:
             return self._bound.step(mix), self._bound.present
         parts = [self._bound.step(part).clone() for part in mix.split(hop, -1)]
         return torch.cat(parts, -1), self._bound.present
+
+
+def check_single(model: Any) -> None:
+    """StreamsepError where the model's weights are not float32, as those of a graph are."""
+    kinds = {str(weight.dtype) for weight in model.parameters() if weight.is_floating_point()} - {"torch.float32"}
+    if kinds:
+        raise StreamsepError(f"an ONNX graph is of float32, and this model of {min(kinds)}; use model.float()")
 
 
 def open_session(graph: bytes) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from streamsep.engine.onnx_executor import open_session, zeros_for
+from streamsep.engine.onnx_executor import check_single, open_session, zeros_for
 from streamsep.errors import StreamsepError
 from streamsep.files import staged
 from streamsep.models.graph_nodes import NEXT, STATE
@@ -43,13 +43,16 @@ def export_onnx(model: Any, path: str | Path, name: str) -> Exported:
         name: of the model, for the file's metadata.
 
     Raises:
-        StreamsepError: the model has no graph, a package is missing, the graph differs from the model by more than
-            `TOLERANCE`, or the file cannot be written.
+        StreamsepError: the model has no graph, is in training or not of float32, a package is missing, the graph
+            differs from the model by more than `TOLERANCE`, or the file cannot be written.
     """
     if not hasattr(model, "onnx_graph"):
         raise StreamsepError(f"{name} is no causal model and has no ONNX graph; choose one of the live presets")
     if not model.has_graph:
         raise StreamsepError(f"{name} has recurrent layers and no ONNX graph; choose a model with attention")
+    check_single(model)
+    if model.training:
+        raise StreamsepError(f"{name} is in training; call model.eval() before it is exported")
     facts = {"model": name, "tolerance": f"{TOLERANCE:g}"}
     graph: bytes = model.onnx_graph(facts)
     hops = model.config.context_frames + model.config.lookahead + SEED_HOPS

@@ -7,6 +7,7 @@ the seconds that importing torch takes.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -18,8 +19,8 @@ from streamsep.errors import StreamsepError
 
 T = TypeVar("T")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# One that is not installed is passed over.
-_PRELOADED = ["streamsep.evaluation.jobs", "pyloudnorm", "scipy.signal"]
+# One that is not installed is passed over. The first lets Ctrl-C end the loading of the others without a traceback.
+_PRELOADED = ["streamsep.evaluation.silent_end", "streamsep.evaluation.jobs", "pyloudnorm", "scipy.signal"]
 
 
 def run_apart(work: Callable[..., T], *arguments: Any, name: str = "the work") -> T:
@@ -36,6 +37,8 @@ def run_apart(work: Callable[..., T], *arguments: Any, name: str = "the work") -
             raise StreamsepError(
                 f"{name} was ended by the system, as when memory is short; try fewer --seconds"
             ) from None
+        except (EOFError, ConnectionError):  # the server process has gone
+            raise StreamsepError(f"{name} was ended before it began; the same command goes on") from None
 
 
 def _context() -> Any:
@@ -53,7 +56,8 @@ def _one_thread() -> None:
 
 
 def _die_with_parent() -> None:
-    """An orphan would go on working for nobody, and beside the run that continues the work."""
+    """An orphan would go on working for nobody, and beside the run that continues the work. Ctrl-C raises again."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parent = parent_process()
 
     def wait_and_end() -> None:

@@ -100,6 +100,8 @@ def preset_info(name: str) -> PresetInfo:
 def load_model(name_or_path: str | Path, *, device: torch.device | str | None = None) -> nn.Module:
     """Load a model for inference by name or path; a name wins over a file of that name (write ./NAME for the file).
 
+    Its weights ask for no gradients, so that a state that is stepped for hours holds no graph of all that was.
+
     Args:
         name_or_path: a name of `model_names`, or a path that `load_checkpoint` takes.
         device: where the weights go; the CPU if none is given.
@@ -110,10 +112,10 @@ def load_model(name_or_path: str | Path, *, device: torch.device | str | None = 
     name = str(name_or_path)
     weights = None if isinstance(name_or_path, Path) else find_weights(name)
     if weights is not None:
-        return load_checkpoint(weights, device)
+        return load_checkpoint(weights, device).requires_grad_(False)
     known = not isinstance(name_or_path, Path) and name in model_names()
     if name and not known and (_looks_like_path(name_or_path) or _is_there(Path(name))):
-        return load_checkpoint(Path(name), device)
+        return load_checkpoint(Path(name), device).requires_grad_(False)
     raise StreamsepError(_without_weights(name) if known else _unknown(name))
 
 

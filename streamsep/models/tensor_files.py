@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from streamsep.errors import StreamsepError
+from streamsep.interrupts import interrupts_held
 from streamsep.models.stored import Bits, narrowed
 
 
@@ -24,7 +25,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         StreamsepError: the file is absent, unreadable, truncated, or no safetensors file.
     """
-    with _opened(path) as file:
+    with interrupts_held(), _opened(path) as file:  # safetensors would call the file damaged
         return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
 
 

@@ -156,7 +156,8 @@ class BatchMaker:
         """Batch number `step`."""
         items = [self._item(np.random.default_rng((self.config.seed, step, row))) for row in self.rows]
         sources, known, band = (torch.from_numpy(np.stack(parts)) for parts in zip(*items, strict=True))
-        return Batch(mix=sources.sum(1), sources=sources, known=known, band=band)
+        batch = Batch(mix=sources.sum(1), sources=sources, known=known, band=band)
+        return batch.backwards() if self.config.backwards else batch
 
     def _item(self, rng: Generator) -> tuple[Samples, Samples, Samples]:
         draw = self._remix if rng.random() < self.config.remix else self._own_mix

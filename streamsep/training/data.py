@@ -185,7 +185,7 @@ def open_songs(
     """Open songs found by `song_folders`, decoding what the cache lacks, with a progress bar."""
     root = _cache_folder(cache, data)
     songs = []
-    for name, folder in tqdm(folders.items(), desc="songs", unit="song", disable=quiet, leave=False):
+    for name, folder in tqdm(folders.items(), desc="songs", unit="song", disable=quiet or None, leave=False):
         files = song_files(folder)
         clips = {stem: cached_sum(paths, root / name / stem) for stem, paths in files.stems.items()}
         songs.append(Song(name, clips, tuple((joined or {}).get(name, files.joined)), str(data), tempo_of(folder)))
@@ -197,7 +197,7 @@ def _open_voices(voice: Path, names: Sequence[str], cache: Path, quiet: bool) ->
     root = _cache_folder(cache, voice)
     folders = [voice / name for name in names] or sorted(path for path in voice.iterdir() if path.is_dir())
     clips = []
-    for folder in tqdm(folders, desc="voices", unit="voice", disable=quiet, leave=False):
+    for folder in tqdm(folders, desc="voices", unit="voice", disable=quiet or None, leave=False):
         if not folder.is_dir():
             raise StreamsepError(
                 f"there is no folder {folder.name} in {voice}, though `data: voices` of the configuration names it; "

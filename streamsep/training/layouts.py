@@ -27,17 +27,18 @@ class SongFiles(NamedTuple):
     joined: tuple[str, ...] = ()
 
 
-def song_folders(data: Path, subset: str | None = None) -> dict[str, Path]:
+def song_folders(data: Path, subset: str | None = None, cure: str = "correct --data") -> dict[str, Path]:
     """Name -> folder of every song below `data`: in it, in MUSDB18-HQ's `train` and `test`, or in MoisesDB's folder.
 
     Args:
         data: where the songs are.
         subset: only this part of a MUSDB18-HQ tree.
+        cure: what to do where there is no folder `data`.
 
     Raises:
         StreamsepError: `data` holds no folder with a stem in it.
     """
-    check_folder(data, "correct --data")
+    check_folder(data, cure)
     parts = [data / part for part in ("train", "test") if (data / part).is_dir() and subset in (None, part)]
     roots = parts or [path for path in sorted(data.glob("moisesdb_v*")) if path.is_dir()] or [data]
     places = [path for root in roots for path in sorted(root.iterdir()) if path.is_dir()]

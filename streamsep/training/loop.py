@@ -218,8 +218,6 @@ class Trainer:
         batch = batch.to(self.world.device)
         if self.effects is not None:
             batch = varied(batch, self.effects, progress.step, self.batches.rows)
-        if self.config.batch.backwards:
-            batch = batch.backwards()
         loss, parts = self.objective(batch, which)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
