@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import os
 import re
+import select
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -316,6 +319,92 @@ def test_what_was_typed_and_not_read_does_not_reach_the_shell(terminal: tuple[in
     os.set_blocking(stream.fileno(), False)
     with pytest.raises(BlockingIOError):
         os.read(stream.fileno(), 100)
+
+
+def test_ctrl_s_is_a_key_and_holds_no_output_up(terminal: tuple[int, TextIO]) -> None:
+    person, stream = terminal
+    pressed: list[str] = []
+    enough = threading.Event()
+
+    def press(key: str) -> None:
+        pressed.append(key)
+        if key == "q":
+            enough.set()
+
+    with KeyReader(press, stream):
+        os.write(person, b"\x13q")
+        assert enough.wait(10)
+        assert select.select([], [stream], [], 0)[1]
+    assert pressed == ["\x13", "q"]
+
+
+IN_THE_FOREGROUND = """
+import fcntl, sys, termios, threading
+from streamsep.control.key_reader import KeyReader
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+ended = threading.Event()
+with KeyReader(lambda key: ended.set() if key == "q" else None):
+    print("listening", flush=True)
+    ended.wait()
+"""
+
+
+def test_the_keys_go_on_after_a_stop(terminal: tuple[int, TextIO]) -> None:
+    import termios
+
+    person, stream = terminal
+    before = modes(stream)
+    command = [sys.executable, "-c", IN_THE_FOREGROUND]
+    with subprocess.Popen(command, stdin=stream, stdout=subprocess.PIPE, start_new_session=True) as program:
+        try:
+            assert program.stdout is not None and program.stdout.readline() == b"listening\n"
+            program.send_signal(signal.SIGSTOP)
+            os.waitpid(program.pid, os.WUNTRACED)
+            termios.tcsetattr(stream.fileno(), termios.TCSANOW, before)  # type: ignore[arg-type]  # as a shell does
+            program.send_signal(signal.SIGCONT)
+            os.write(person, b"q")
+            assert program.wait(30) == 0
+        finally:
+            program.kill()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_the_terminal_is_set_again_only_in_the_foreground(
+    terminal: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch, ours: bool
+) -> None:
+    import termios
+
+    _, stream = terminal
+    before, heard = modes(stream), list[int]()
+
+    def handler(number: int, frame: object) -> None:
+        heard.append(number)
+
+    monkeypatch.setattr("os.tcgetpgrp", lambda descriptor: os.getpgrp() if ours else os.getpgrp() + 1)
+    former = signal.signal(signal.SIGCONT, handler)
+    try:
+        with KeyReader(lambda key: None, stream):
+            listening = modes(stream)
+            termios.tcsetattr(stream.fileno(), termios.TCSANOW, before)  # type: ignore[arg-type]
+            signal.raise_signal(signal.SIGCONT)
+            assert modes(stream) == (listening if ours else before)
+        assert heard == [signal.SIGCONT]
+        assert signal.getsignal(signal.SIGCONT) is handler
+    finally:
+        signal.signal(signal.SIGCONT, former)
+
+
+def test_a_reader_in_another_thread_handles_no_signals(terminal: tuple[int, TextIO]) -> None:
+    handlers = [signal.getsignal(signal.SIGCONT)]
+
+    def read() -> None:
+        with KeyReader(lambda key: None, terminal[1]):
+            handlers.append(signal.getsignal(signal.SIGCONT))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.SIG_DFL] * 2
 
 
 def test_a_terminal_that_goes_away_ends_the_reader(terminal: tuple[int, TextIO]) -> None:

@@ -47,6 +47,23 @@ class Poisoned(DelaySplit):
         return sources, after._replace(past=torch.where(lost, torch.nan, after.past))
 
 
+class Fails(InPlace):
+    """Fails when it hears more than 10, before or after its state is written."""
+
+    def __init__(self, hop: int, latency: int, when: str = "before") -> None:
+        super().__init__(hop, latency)
+        self._when = when
+
+    def step(self, mix: Tensor, state: PastState) -> tuple[Tensor, PastState]:
+        fails = bool((mix.abs() > 10).any())
+        if fails and self._when == "before":
+            raise RuntimeError("boom\n  at once")
+        answer = super().step(mix, state)
+        if fails:
+            raise RuntimeError("boom")
+        return answer
+
+
 def make_executor(kind: str, separator: Any, batch: int) -> Any:
     made = EagerExecutor if kind == "eager" else StaticExecutor
     return made(separator, batch=batch, device="cpu")
@@ -291,6 +308,110 @@ def test_a_stream_that_leaves_or_is_reset_during_a_step_is_not_answered(
     new.feed(2 * ones())
     assert pool.tick() == 1
     assert new.read()[0, 0, FADE:].tolist() == [1.0] * (HOP - FADE)
+
+
+@pytest.mark.parametrize("kind", ["eager", "static"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_tick_that_fails_is_a_hop_of_silence_and_a_new_beginning(when: str, kind: str) -> None:
+    pool, heard = make_pool(Fails(HOP, HOP, when), 2, kind), list[Audio]()
+    with pool.open() as rests, pool.open() as seat:
+        rests.feed(ones())
+        for value in (1, 2, 20, 3, 4, 5):
+            seat.feed(value * ones())
+            if value == 20:
+                with pytest.raises(RuntimeError, match="boom"):
+                    pool.tick()
+            else:
+                pool.tick()
+            heard.append(seat.read()[0, 0, FADE:])
+        assert [set(hop.tolist()) for hop in heard] == [{0.0}, {0.5}, {0.0}, {0.0}, {1.5}, {2.0}]
+        rests.feed(ones())
+        assert rests.read().shape[-1] == HOP and pool.tick() == 1
+        assert not rests.read()[..., FADE:].any()  # what it heard before is forgotten
+        assert pool.report().hops == 7
+
+
+@pytest.mark.parametrize("change", [reopened, reset])
+def test_a_new_beginning_is_not_lost_in_a_tick_that_fails(
+    change: Callable[[StreamPool, Seat], Seat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(batch: int) -> Any:
+        raise RuntimeError("boom")
+
+    pool = make_pool(DelaySplit(HOP, HOP), 1)
+    seat = pool.open()
+    seat.feed(ones())
+    assert pool.tick() == 1
+    seat = change(pool, seat)
+    seat.feed(ones())
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="boom"):
+        patch.setattr(pool._session.executor, "init_state", fail)
+        pool.tick()
+    for _ in range(2):
+        seat.feed(ones())
+        assert pool.tick() == 1
+    begins = [0.5] * FADE if change is reopened else [0.125, 0.25, 0.375, 0.5]
+    assert seat.read()[0, 0].tolist() == [0.0] * 2 * HOP + begins + [0.5] * (HOP - FADE)
+
+
+@pytest.mark.parametrize("change", [reopened, reset])
+def test_a_stream_that_leaves_or_is_reset_during_a_step_that_fails_hears_no_silence(
+    change: Callable[[StreamPool, Seat], Seat],
+) -> None:
+    pool = make_pool(DelaySplit(HOP, 0), 1)
+    seat, seats = pool.open(), list[Seat]()
+    seat.feed(ones())
+
+    def meanwhile(mix: Tensor, active: Tensor) -> Tensor:
+        seats.append(change(pool, seat))
+        raise RuntimeError("boom")
+
+    pool._session.process = meanwhile  # type: ignore[method-assign, assignment]
+    with pytest.raises(RuntimeError, match="boom"):
+        pool.tick()
+    assert seats[0].read().shape[-1] == 0
+
+
+def test_seats_tell_what_ended_their_server_until_it_serves_again() -> None:
+    pool, ends = make_pool(Fails(HOP, 0), 2), list[str]()
+    seat, other = pool.open(), pool.open()
+
+    def serve() -> None:
+        try:
+            pool.serve(patience=0.0)
+        except RuntimeError as error:
+            ends.append(str(error))
+
+    server = threading.Thread(target=serve, daemon=True)
+    server.start()
+    seat.feed(20 * ones())
+    told = r"the pool's server has failed \(RuntimeError: boom at once\); call serve again"
+    with pytest.raises(StreamsepError, match=told):
+        seat.read(2 * HOP, timeout=20)
+    server.join(20)
+    assert ends == ["boom\n  at once"]
+    for use in (lambda: seat.feed(ones()), lambda: other.feed(ones()), other.read):
+        with pytest.raises(StreamsepError, match=told):
+            use()
+    pool.serve(lambda: False)
+    other.feed(ones())
+    assert not seat.read(HOP).any()
+    assert pool.tick() == 1
+
+
+def test_a_reader_does_not_wait_for_more_than_a_seat_holds() -> None:
+    pool, heard = make_pool(DelaySplit(HOP, 0), 1), list[Audio]()
+    seat = pool.open()
+    seat.feed(ones(BACKLOG * HOP))
+    for _ in range(BACKLOG):
+        pool.tick()
+    seat.read(3)
+    seat.feed(ones(HOP))
+    assert pool.tick() == 0  # it is full
+    reader = threading.Thread(target=lambda: heard.append(seat.read(1000, timeout=60)), daemon=True)
+    reader.start()
+    reader.join(20)
+    assert [part.shape[-1] for part in heard] == [BACKLOG * HOP - 3]
 
 
 def test_a_seat_given_back_takes_nothing_with_it() -> None:

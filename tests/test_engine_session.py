@@ -183,10 +183,25 @@ def test_warm_up_leaves_no_trace(executor: str) -> None:
     assert torch.equal(session.process(second), control.process(second))
 
 
-@pytest.mark.parametrize("shape", [(1, 2, HOP + 1), (2, 2, HOP), (1, 2, 0)])
+@pytest.mark.parametrize(
+    "shape", [(1, 2, HOP + 1), (2, 2, HOP), (1, 2, 0), (1, 1, HOP), (1, 6, HOP), (2, HOP), (HOP,), ()]
+)
 def test_chunks_of_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="a chunk is"):
         make_session().process(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_chunks_of_any_floating_type_are_cast_to_the_model_s(dtype: torch.dtype) -> None:
+    model = tiny(lookahead=0)
+    mix = (0.1 * torch.randn(1, 2, 4 * model.hop, generator=torch.Generator().manual_seed(1))).to(dtype)
+    output = make_session(model).process(mix)
+    torch.testing.assert_close(output, make_session(model).process(mix.float()), rtol=0, atol=0)
+
+
+def test_chunks_of_integers_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"got torch\.int16; divide it by its full scale"):
+        make_session().process(torch.zeros(1, 2, HOP, dtype=torch.int16))
 
 
 def test_a_warm_up_may_leave_the_short_chunks_out() -> None:

@@ -8,7 +8,7 @@ import torch
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.registry import build_preset
 from streamsep.models.separator import Separator
-from streamsep.models.streaming import separate_stream, stream_pieces
+from streamsep.models.streaming import dtype_of, separate_stream, stream_pieces
 from tests.toys import ToySeparator
 
 
@@ -58,7 +58,28 @@ def test_chunks_give_what_the_whole_forward_gives() -> None:
     torch.testing.assert_close(sources, whole, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_mix_of_any_floating_type_is_cast_to_the_model_s(dtype: torch.dtype) -> None:
+    model = build_preset("live-6-small").eval()
+    assert isinstance(model, CausalHTDemucs)
+    mix = (0.1 * torch.randn(1, 2, 5 * model.hop)).to(dtype)
+    torch.testing.assert_close(separate_stream(model, mix), separate_stream(model, mix.float()), rtol=0, atol=0)
+
+
+def test_a_model_of_another_type_gives_sources_of_its_own() -> None:
+    mix = torch.randn(1, 2, 100)
+    assert separate_stream(ToySeparator().double(), mix).dtype == torch.float64
+    model = build_preset("live-6-small")
+    assert isinstance(model, CausalHTDemucs)
+    assert dtype_of(model.fused(torch.bfloat16)) == torch.float32  # transforms and masks are not narrowed
+
+
 def test_wrong_arguments_are_named() -> None:
+    integers = torch.zeros(1, 2, 10, dtype=torch.int16)
+    with pytest.raises(ValueError, match=r"got torch\.int16; divide it by its full scale"):
+        separate_stream(ToySeparator(), integers)
+    with pytest.raises(ValueError, match=r"got torch\.int16"):
+        list(stream_pieces(ToySeparator(), lambda start, frames: integers[..., start : start + frames], 10))
     with pytest.raises(ValueError, match=r"\[B, 2, T\], got \[2, 10\]"):
         separate_stream(ToySeparator(), torch.zeros(2, 10))
     with pytest.raises(ValueError, match=r"\[B, 2, T\], got \[1, 1, 10\]"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, TextIO
 
 _ARROWS = {"A": "up", "B": "down", "C": "right", "D": "left"}
@@ -50,15 +52,21 @@ def can_read_keys(stream: TextIO | None) -> bool:
     try:
         if stream is None or not stream.isatty():
             return False
-        return sys.platform == "win32" or os.tcgetpgrp(stream.fileno()) == os.getpgrp()
+        return sys.platform == "win32" or _in_foreground(stream.fileno())
     except (OSError, ValueError):
         return False
+
+
+def _in_foreground(terminal: int) -> bool:
+    return sys.platform != "win32" and os.tcgetpgrp(terminal) == os.getpgrp()
 
 
 class KeyReader:
     """Calls `press` with every key, from a thread of its own, between `with` and its end.
 
-    Ctrl-C stays an interrupt. What was typed and not read is forgotten at the end, so that it does not reach the shell.
+    Ctrl-C stays an interrupt. After Ctrl-Z and `fg` the keys go on, if the main thread uses this. Ctrl-S is a key like
+    others: it does not hold the output up. What was typed and not read is forgotten at the end, so that it does not
+    reach the shell.
     """
 
     def __init__(self, press: Callable[[str], None], stream: TextIO | None = None) -> None:
@@ -121,23 +129,50 @@ if sys.platform == "win32":
 else:
 
     class _Terminal:
-        """A POSIX terminal, without line editing and echo while it is open."""
+        """A POSIX terminal, without line editing, echo and Ctrl-S while it is open."""
 
         def __init__(self, descriptor: int) -> None:
             self._descriptor = descriptor
             self._before: list[Any] = []
+            self._restore_handler: Callable[[], object] = lambda: None
             self._wake_read, self._wake_write = -1, -1
             # A character may be cut by a read as well; bytes that are none are left out.
             self._decode = codecs.getincrementaldecoder("utf-8")("ignore").decode
 
         def open(self) -> None:
-            """Keep the settings, then turn line editing and echo off."""
+            """Keep the settings, then turn line editing, echo and Ctrl-S off, now and after every stop."""
             import termios
-            import tty
 
             self._before = termios.tcgetattr(self._descriptor)
             self._wake_read, self._wake_write = os.pipe()
+            self._set()
+            if threading.current_thread() is threading.main_thread():  # no other may handle signals
+                self._handle_continue()
+
+        def _set(self) -> None:
+            import termios
+            import tty
+
             tty.setcbreak(self._descriptor, termios.TCSANOW)
+            modes = termios.tcgetattr(self._descriptor)
+            modes[0] &= ~termios.IXON  # the output, stopped by Ctrl-S, would hold up all who write
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, modes)
+
+        def _handle_continue(self) -> None:
+            """The shell takes its own settings back when Ctrl-Z stops us, and gives us those at `fg`."""
+            import termios
+
+            former = signal.getsignal(signal.SIGCONT)
+
+            def handle(number: int, frame: FrameType | None) -> None:
+                with contextlib.suppress(OSError, termios.error):  # a terminal that has gone
+                    if _in_foreground(self._descriptor):  # after `bg` it is the shell's
+                        self._set()
+                if callable(former):
+                    former(number, frame)
+
+            signal.signal(signal.SIGCONT, handle)
+            self._restore_handler = lambda: signal.signal(signal.SIGCONT, former or signal.SIG_DFL)
 
         def read(self, timeout: float | None = None) -> str | None:
             """What was typed since the last call, after waiting for it, at most for `timeout`; None at the end."""
@@ -160,10 +195,11 @@ else:
             """Restore the settings; a terminal that has gone needs no restoring."""
             import termios
 
+            self._restore_handler()
             os.close(self._wake_read)
             os.close(self._wake_write)
             try:
-                # Now, not after the output: a terminal stopped by Ctrl-S would let us wait for ever.
+                # Now, not after the output: a terminal that has stopped would let us wait for ever.
                 termios.tcsetattr(self._descriptor, termios.TCSANOW, self._before)
                 termios.tcflush(self._descriptor, termios.TCIFLUSH)
             except termios.error:

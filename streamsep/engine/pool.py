@@ -12,7 +12,7 @@ import torch
 
 from streamsep.engine.executor import Executor, inference_thread
 from streamsep.engine.ring import Audio
-from streamsep.engine.seat_rings import SeatRings
+from streamsep.engine.seat_rings import Mask, SeatRings
 from streamsep.engine.session import Session
 from streamsep.engine.stats import StepRecorder, StepTimes
 from streamsep.errors import StreamsepError
@@ -49,7 +49,8 @@ class StreamPool:
     """Streams that share the steps of one executor, each in a row of its own.
 
     A tick steps every row in which a whole hop waits and has room to come out; the others keep their state untouched.
-    Any thread may use any seat at any time. Ticks come from whoever calls `tick`, or from `serve`.
+    Any thread may use any seat at any time. Ticks come from whoever calls `tick`, or from `serve`. Where a tick fails,
+    those that it stepped hear a hop of silence, which keeps their lag, and all seats begin anew.
 
     Args:
         executor: with as many rows as there are to be seats; steps are of one hop.
@@ -67,6 +68,7 @@ class StreamPool:
         self._renew, self._reset = set[int](), set[int]()
         self._recorder = StepRecorder()
         self._joined = self._refused = self._hops = 0
+        self._fault: BaseException | None = None  # what ended the server
         self._changed = threading.Condition()  # over all of the above but the session
         self._stepping = threading.Lock()  # over the session; taken before the other
 
@@ -87,7 +89,10 @@ class StreamPool:
             return seat
 
     def tick(self) -> int:
-        """Step all rows that have a whole hop; returns how many did."""
+        """Step all rows that have a whole hop; returns how many did.
+
+        Whatever the executor raises goes through; the next tick finds the pool in order.
+        """
         with self._stepping:
             with self._changed:
                 renew, reset = sorted(self._renew), sorted(self._reset)
@@ -96,24 +101,42 @@ class StreamPool:
                 ready = self._rings.ready()  # a seat that nobody has is empty
                 seats = list(self._seats)
                 mix = self._rings.take(ready)
-            if renew:
-                self._session.renew(renew)
-            if reset:
-                self._session.reset(reset)
-            if not ready.any():
-                return 0
-            began = time.perf_counter()
-            stems = self._session.process(torch.from_numpy(mix), torch.from_numpy(ready)).cpu().numpy()
+            try:
+                if renew:
+                    self._session.renew(renew)
+                if reset:
+                    self._session.reset(reset)
+                if not ready.any():
+                    return 0
+                began = time.perf_counter()
+                stems = self._session.process(torch.from_numpy(mix), torch.from_numpy(ready)).cpu().numpy()
+            except BaseException:
+                self._give_up(ready, seats, renew)
+                raise
             with self._changed:
                 self._recorder.add(time.perf_counter() - began)
-                # A stream that has left or was reset meanwhile does not want what its row has just answered.
-                gone = self._renew | self._reset
-                for row, seat in enumerate(self._seats):
-                    ready[row] &= seat is seats[row] and row not in gone
-                self._rings.give(ready, stems)
-                self._hops += int(ready.sum())
-                self._changed.notify_all()
-            return int(ready.sum())
+                answered = self._give(ready, seats, stems)
+                self._hops += answered
+            return answered
+
+    def _give(self, rows: Mask, seats: list[Seat | None], stems: Audio) -> int:
+        """Let `seats` have the stems of their rows; returns how many still want them."""
+        # A stream that has left or was reset meanwhile does not want what its row has just answered.
+        gone = self._renew | self._reset
+        for row, seat in enumerate(self._seats):
+            rows[row] &= seat is seats[row] and row not in gone
+        self._rings.give(rows, stems)
+        self._changed.notify_all()
+        return int(rows.sum())
+
+    def _give_up(self, rows: Mask, seats: list[Seat | None], renew: list[int]) -> None:
+        """After a tick that failed: silence for what was taken, and a new beginning for all."""
+        with self._changed:
+            self._give(rows, seats, np.zeros((self.rows, len(self.sources), 2, self.hop), np.float32))
+            self._renew.update(renew)
+            # A state may be half written, of a row that rests as well.
+            taken = {row for row, seat in enumerate(self._seats) if seat is not None}
+            self._reset |= taken - self._renew
 
     def warm_up(self, ticks: int = 5) -> None:
         """Steps on noise in which no row takes part: nothing is heard or remembered of them."""
@@ -127,8 +150,23 @@ class StreamPool:
 
         A batch costs the same however few rows take part, so a hop that is whole waits for those of other seats: until
         all have one, or for `patience` seconds at most (default: half a hop).
+
+        Whatever a tick raises ends it and goes through; until somebody serves again, the seats tell of it.
         """
         patience = self.hop / self.sample_rate / 2 if patience is None else patience
+        self._tell(None)
+        try:
+            self._serve(go_on, patience)
+        except BaseException as error:
+            self._tell(error)
+            raise
+
+    def _tell(self, fault: BaseException | None) -> None:
+        with self._changed:
+            self._fault = fault
+            self._changed.notify_all()
+
+    def _serve(self, go_on: Callable[[], bool], patience: float) -> None:
         with inference_thread():
             self.warm_up()
             while go_on():
@@ -170,7 +208,8 @@ class Seat:
         """Append `mix [2, n]`, any n.
 
         Raises:
-            StreamsepError: the seat is closed, or more would wait than a seat holds; nothing was taken then.
+            StreamsepError: the seat is closed, the pool's server has failed, or more would wait than a seat holds;
+                nothing was taken then.
         """
         with self._pool._changed:
             self._check()
@@ -188,10 +227,11 @@ class Seat:
         """The next stems `[S, 2, n]`: what there is, at most `most` frames.
 
         Args:
-            timeout: seconds to wait for `most` frames, or for any if it is not given, where there are fewer.
+            timeout: seconds to wait for `most` frames, or for as many as a seat holds if they are fewer, or for any
+                if it is not given.
 
         Raises:
-            StreamsepError: the seat is closed.
+            StreamsepError: the seat is closed, or the pool's server has failed.
         """
         with self._pool._changed:
             self._check()
@@ -199,7 +239,7 @@ class Seat:
             if timeout:
                 enough = 1 if most is None else most
                 self._pool._changed.wait_for(
-                    lambda: self._pool._seats[self.row] is not self or rings.waiting(self.row) >= enough, timeout
+                    lambda: self._is_over() or rings.waiting(self.row) >= min(enough, rings.most(self.row)), timeout
                 )
                 self._check()
             return rings.read(self.row, most)
@@ -208,7 +248,7 @@ class Seat:
         """A seek or a new song: forget the past, what waits to be heard included, and go on with a short fade.
 
         Raises:
-            StreamsepError: the seat is closed.
+            StreamsepError: the seat is closed, or the pool's server has failed.
         """
         with self._pool._changed:
             self._check()
@@ -228,6 +268,12 @@ class Seat:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def _is_over(self) -> bool:
+        return self._pool._seats[self.row] is not self or self._pool._fault is not None
+
     def _check(self) -> None:
         if self._pool._seats[self.row] is not self:
             raise StreamsepError("this seat is closed; open another")
+        if (fault := self._pool._fault) is not None:
+            told = " ".join(f"{type(fault).__name__}: {fault}".split())
+            raise StreamsepError(f"the pool's server has failed ({told}); call serve again") from fault

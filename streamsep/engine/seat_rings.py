@@ -85,6 +85,10 @@ class SeatRings:
         """Frames that may be read."""
         return int(self._given[row] * self.hop - self._read[row])
 
+    def most(self, row: int) -> int:
+        """Frames that may ever wait, if none is read meanwhile: a hop keeps its place until all of it is read."""
+        return int(self._stems.shape[1] * self.hop - self._read[row] % self.hop)
+
     def read(self, row: int, most: int | None) -> Audio:
         """The next stems, `[stems, 2, n]` with n at most `most`."""
         there = self.waiting(row)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from streamsep.engine.executor import Executor
 from streamsep.engine.state import clone_state, fill_rows, rows_like
+from streamsep.models.streaming import check_floating, dtype_of
 
 # 36 dB over full scale: louder input is a fault, and squares of it must not overflow inside the model.
 INPUT_LIMIT = 64.0
@@ -37,7 +38,7 @@ class Session:
         self.hop, self.latency = separator.hop, separator.latency
         self.fade = min(fade, self.hop)
         self.recoveries = 0
-        self._state = executor.init_state()
+        self._state, self._dtype = executor.init_state(), dtype_of(separator)
         shape = (executor.batch, len(separator.sources), 2)
         self._ramp = torch.arange(1, self.fade + 1, device=executor.home) / max(1, self.fade)
         self._last = torch.zeros(shape, device=executor.home)
@@ -50,7 +51,7 @@ class Session:
         """Separate the next chunk.
 
         Args:
-            mix: `[B, 2, n * hop]` on any device; non-finite samples count as silence.
+            mix: `[B, 2, n * hop]` on any device and of any floating type; non-finite samples count as silence.
             active: `[B]`, bool: the rows that go on (default: all); for the others time stands still.
 
         Returns:
@@ -58,10 +59,12 @@ class Session:
             call, and without meaning in rows that rest.
 
         Raises:
-            ValueError: a chunk that is not whole hops, or not of `batch` rows.
+            ValueError: a chunk that is not whole hops, not of `batch` rows, not stereo, or of integers.
         """
-        if mix.shape[0] != self.executor.batch or mix.shape[-1] % self.hop or mix.shape[-1] == 0:
+        frames = mix.shape[-1] if mix.dim() == 3 else 0
+        if mix.shape[:-1] != (self.executor.batch, 2) or frames % self.hop or frames == 0:
             raise ValueError(f"a chunk is [{self.executor.batch}, 2, n * {self.hop}], got {tuple(mix.shape)}")
+        check_floating(mix)
         pieces = mix.split(self.executor.max_chunk * self.hop, dim=-1)
         if len(pieces) == 1:
             return self._step(mix, active)
@@ -147,7 +150,7 @@ class Session:
 
     def _admit(self, mix: Tensor, awake: Tensor) -> Tensor:
         """A finite, bounded copy of `mix` at the executor's home, faded in where a row has just been cut."""
-        clean = torch.nan_to_num(mix.to(self.executor.home), nan=0.0, posinf=0.0, neginf=0.0)
+        clean = torch.nan_to_num(mix.to(self.executor.home, self._dtype), nan=0.0, posinf=0.0, neginf=0.0)
         clean = clean.clamp_(-INPUT_LIMIT, INPUT_LIMIT)
         if (fading := self._fading & awake).any():
             clean[fading, :, : self.fade] *= self._ramp
