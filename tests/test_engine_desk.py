@@ -9,7 +9,7 @@ import torch
 from streamsep.engine.desk import Desk, DeskFollower
 from streamsep.engine.executor import make_executor
 from streamsep.engine.link import KNOBS
-from streamsep.engine.mixer import Mixer
+from streamsep.engine.mixer import Mixer, from_decibels
 from streamsep.engine.session import Session
 from streamsep.errors import StreamsepError
 from tests.engine_toys import NAMES, DelaySplit
@@ -91,6 +91,17 @@ def test_a_reset_empties_the_session_once() -> None:
     follower.follow()
     session.process(torch.zeros(1, 2, 8))
     assert session.process(torch.zeros(1, 2, 8)).abs().max() == 0
+
+
+@pytest.mark.parametrize("gain", [float("nan"), float("inf"), -0.5])
+def test_a_gain_that_means_nothing_is_refused_and_the_old_one_stays(gain: float) -> None:
+    desk = make_desk()
+    desk.set_gain("bass", 0.25)
+    with pytest.raises(StreamsepError, match="choose a finite one, from 0 for silence"):
+        desk.set_gain("bass", gain)
+    assert desk.gain("bass") == 0.25
+    desk.set_gain("bass", from_decibels(float("-inf")))
+    assert desk.gain("bass") == 0
 
 
 def test_unknown_stems_and_too_many_are_refused() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -65,3 +67,43 @@ def test_thread_settings_are_entered_and_left() -> None:
     thread.join()
     assert seen["inside"] == (True, 1, 0.0)
     assert seen["after"] == (False, True)
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """Operators take three, wherever nobody has said otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("first_out", [0, 1])
+def test_steps_of_two_threads_leave_the_operators_of_later_ones_alone(three_threads: None, first_out: int) -> None:
+    threads = [ThreadPoolExecutor(1) for _ in range(3)]
+    settings = [inference_thread() for _ in range(2)]
+    for thread, setting in zip(threads, settings, strict=False):
+        thread.submit(setting.__enter__).result()
+        assert thread.submit(torch.get_num_threads).result() == 1
+    for number in (first_out, 1 - first_out):
+        threads[number].submit(settings[number].__exit__, None, None, None).result()
+    assert threads[2].submit(torch.get_num_threads).result() == 3
+    for thread in threads:
+        thread.shutdown()
+
+
+def test_a_caller_that_flushes_denormals_goes_on_doing_so() -> None:
+    def flushes() -> bool:
+        return float(torch.tensor([1e-40]) * 1.0) == 0.0
+
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush denormals")
+    try:
+        with inference_thread():
+            assert flushes()
+        assert flushes()
+    finally:
+        torch.set_flush_denormal(False)
+    with inference_thread():
+        pass
+    assert not flushes()

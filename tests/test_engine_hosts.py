@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from streamsep.engine.backends.clocked import Clocking
 from streamsep.engine.backends.fake import FakeDevice
 from streamsep.engine.executor import Executor, make_executor
 from streamsep.engine.host import Host
+from streamsep.engine.link import Counter
 from streamsep.engine.process_host import ProcessHost
 from streamsep.engine.stream import Stream, StreamConfig
 from streamsep.engine.thread_host import ThreadHost
@@ -201,11 +203,88 @@ def test_a_stopped_process_is_taken_for_stuck_and_replaced() -> None:
     host.close()
 
 
-def wait_until(stream: Stream, true: Callable[[], bool], seconds: float = 25) -> None:
+def wait_until(stream: Stream, true: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it never came"
         stream.wait(0.02)
+
+
+def live_stream(host: Host, **config: Any) -> Stream:
+    """A minute in real time."""
+    device = FakeDevice(noise(44100 * 60), 8, clocking=Clocking(64, True))
+    return Stream(host, device, StreamConfig(output="stems", **config))
+
+
+def steps_of(stream: Stream) -> int:
+    return stream.report().times.steps
+
+
+def wait_for_steps(stream: Stream) -> None:
+    """Until the worker has done some more."""
+    before = steps_of(stream)
+    wait_until(stream, lambda: steps_of(stream) > before)
+
+
+def test_a_host_at_work_refuses_another_stream_and_works_on(host: Host) -> None:
+    first = live_stream(host)
+    first.start()
+    with pytest.raises(StreamsepError, match="stop that first, or make another host"):
+        live_stream(host)
+    wait_for_steps(first)
+    first.close()
+    after = live_stream(host)
+    after.start()
+    wait_for_steps(after)
+    after.close()
+
+
+def test_a_stream_that_ends_while_its_revived_worker_warms_up_leaves_the_host_well() -> None:
+    host = ProcessHost(TOY)
+    stream = live_stream(host)
+    stream.start()
+    wait_for_steps(stream)
+    host.revive()
+    host._hear(*host._pipe.recv())  # ready; what it says next nobody listens to
+    wait_until(stream, lambda: bool(stream._link.counters[Counter.BLIND]))  # the second worker has the link
+    stream.close()
+    after = live_stream(host)
+    after.start()
+    wait_for_steps(after)
+    after.close()
+    host.close()
+
+
+def test_a_start_that_is_interrupted_leaves_the_host_well(
+    process: ProcessHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    stream = live_stream(process)
+    monkeypatch.setattr(process, "_expect", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        stream.start()
+    after = live_stream(process)
+    after.start()
+    wait_for_steps(after)
+    after.close()
+
+
+def test_a_process_that_cannot_be_started_leaves_no_files_open() -> None:
+    def local() -> Executor:
+        return TOY()
+
+    def fail() -> None:
+        with pytest.raises((AttributeError, pickle.PicklingError)):
+            ProcessHost(local)
+
+    fail()  # the first one starts what stays for all
+    before = psutil.Process().num_fds()
+    for _ in range(3):
+        fail()
+    assert psutil.Process().num_fds() == before
 
 
 def test_the_process_ends_with_its_parent() -> None:

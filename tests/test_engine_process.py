@@ -146,6 +146,22 @@ def test_a_block_beyond_the_greatest_is_cut(compiled: bool) -> None:
 
 
 @pytest.mark.parametrize("compiled", [False, True])
+def test_a_period_that_grows_while_it_plays_is_told_once(compiled: bool) -> None:
+    device = HandCranked(compiled)
+    host = ThreadHost(make_executor("eager", DelaySplit(8, 24), max_chunk=8))
+    stream = Stream(host, device)
+    stream.start()
+    told = []
+    for frames in (16, 64, 500, 500, 700):
+        device.deliver(noise(frames))
+        told.append(stream.events())
+    stream.close()
+    host.close()
+    sentence = "the device now delivers blocks of 500 frames, and the queue was made for 64; start again"
+    assert told == [[], [], [sentence], [], []]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
 def test_two_devices_are_held_together(compiled: bool) -> None:
     samples = tone(30000, 300.0)
     device = HandCranked(compiled, two=True)

@@ -13,7 +13,7 @@ from streamsep.engine.backends.clocked import Faults
 from streamsep.engine.backends.fake import FakeDevice
 from streamsep.engine.executor import make_executor
 from streamsep.engine.stream import Stream, StreamConfig
-from streamsep.engine.thread_host import ThreadHost, measure_step
+from streamsep.engine.thread_host import SWITCH_INTERVAL, ThreadHost, measure_step
 from streamsep.errors import StreamsepError
 from tests.engine_toys import DelaySplit, DiesAt, Fir, delayed, make_stream, noise, run_steps, run_stream, tone
 
@@ -187,6 +187,37 @@ def test_in_real_time_the_output_is_the_same_where_there_were_no_misses() -> Non
     np.testing.assert_allclose(played.reshape(4, 2, -1).sum(axis=0), samples, atol=1e-6)
 
 
+def test_threads_take_turns_quickly_until_the_last_stream_has_ended() -> None:
+    before = sys.getswitchinterval()
+    streams = [make_stream(DelaySplit(8, 24), noise(100), blocks=16, realtime=True)[0] for _ in range(2)]
+    for stream in streams:
+        stream.start()
+    seen = []
+    for stream in streams:
+        seen.append(sys.getswitchinterval())
+        stream.close()
+        stream.host.close()
+    assert seen == [pytest.approx(SWITCH_INTERVAL)] * 2
+    assert sys.getswitchinterval() == before
+
+
+def test_a_stream_runs_once_and_a_second_start_does_not_touch_it() -> None:
+    samples = noise(2000)
+    stream, device = make_stream(DelaySplit(8, 24), samples, STEMS, blocks=16, realtime=True)
+    stream.start()
+    with pytest.raises(StreamsepError, match="runs once"):
+        stream.start()
+    while not stream.wait(0.05):
+        pass
+    assert stream.host.alive
+    expected = delayed(samples, stream.delay, device.played.shape[1])
+    np.testing.assert_allclose(device.played.reshape(4, 2, -1).sum(axis=0), expected, atol=1e-6)
+    stream.stop()
+    with pytest.raises(StreamsepError, match="make another Stream"):
+        stream.start()
+    stream.host.close()
+
+
 def test_a_model_that_cannot_step_is_told_before_the_device_starts() -> None:
     class Unfit(DelaySplit):
         def step(self, mix: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -214,6 +245,14 @@ def test_devices_that_do_not_fit_are_refused_with_the_cure() -> None:
 def test_config_is_checked(changes: dict[str, Any]) -> None:
     with pytest.raises(StreamsepError):
         Stream(ThreadHost(make_executor("eager", DelaySplit())), FakeDevice(noise(8)), StreamConfig(**changes))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1])
+def test_numbers_that_mean_nothing_are_refused(value: float) -> None:
+    names = ["input_gain", "output_gain", "ramp_seconds", "recover_seconds", "catch_up_seconds", "record_seconds"]
+    for name in [*names, "frames"] if value == -1 else names:
+        with pytest.raises(StreamsepError, match=f"{name} is {value}; choose"):
+            StreamConfig(**{name: value})  # type: ignore[arg-type]
 
 
 def test_step_times_are_measured_on_warm_steps() -> None:

@@ -43,9 +43,9 @@ _PATIENCE = 200_000  # naps of 100 microseconds that a device in lock step waits
 
 # Slots of the numbers that the C functions keep: frames still wanted (negative: for ever), the bell's file descriptor
 # or -1, the address of these numbers themselves, the worker's hop and path, the device's shape; then a time (in seconds
-# and nanoseconds) for each of the two callbacks.
+# and nanoseconds) for each of the two callbacks, and the frames of the longest block so far.
 LEFT, BELL, ADDRESS, HOP, PATH, LOCK_STEP, INPUTS, OUTPUTS, BLOCK, INPUT_BLOCK, SEPARATE = range(11)
-NOW, INPUT_NOW = 11, 13
+NOW, INPUT_NOW, LONGEST = 11, 13, 15
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,11 @@ class CompiledCallbacks:
         """Whether all frames that were wanted have been delivered."""
         return bool(self._own[LEFT] == 0)
 
+    @property
+    def longest_block(self) -> int:
+        """Frames of the longest block of the output device so far."""
+        return int(self._own[LONGEST])
+
 
 def prepare() -> None:
     """Compile ahead what `CompiledCallbacks` takes: half a minute once on a machine, then a fraction of a second.
@@ -126,6 +131,7 @@ def clock(own: Whole, slot: int) -> float:
 def play(core: CallbackState, edge: EdgeState, own: Whole, indata: Audio, outdata: Audio) -> int:
     """One block of the device, frames first; returns what PortAudio is to do next."""
     total, now = outdata.shape[0], clock(own, NOW)
+    own[LONGEST] = max(own[LONGEST], total)
     for start in range(0, total, own[BLOCK]):
         stop = min(total, start + own[BLOCK])
         if own[SEPARATE] == 0:

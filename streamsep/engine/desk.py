@@ -5,6 +5,7 @@ Whoever turns a knob writes one number; nobody waits, and a worker that starts a
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,7 +57,13 @@ class Desk:
         return bool(self._knobs[_SOLO + self._strip(stem)])
 
     def set_gain(self, stem: str, gain: float) -> None:
-        """Move the linear gain of a stem by a ramp."""
+        """Move the linear gain of a stem by a ramp.
+
+        Raises:
+            StreamsepError: no such stem, or a gain that is negative or not finite.
+        """
+        if not 0 <= gain < math.inf:
+            raise StreamsepError(f"the gain of {stem} is {gain}; choose a finite one, from 0 for silence")
         self._knobs[_GAIN + self._strip(stem)] = gain
 
     def set_mute(self, stem: str, on: bool) -> None:

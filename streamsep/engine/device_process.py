@@ -36,6 +36,7 @@ class DeviceProcess:
 
     Attributes:
         panic: the outputs are silenced because someone wants it.
+        max_block: the longest block that the delay was made for.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class DeviceProcess:
         callbacks: CompiledCallbacks | None = None,
     ) -> None:
         self._counters, self._edge, self._core, self._bell = link.counters, edge, core, host.bell
+        self.max_block, self._longest = edge.plan.max_block, 0
         self._left = frames
         self.panic = self._gone = False
         self._callbacks = callbacks
@@ -73,6 +75,7 @@ class DeviceProcess:
     def __call__(self, indata: Audio, outdata: Audio, xrun: bool = False) -> None:
         """See `Process`."""
         self._counters[Counter.XRUNS] += xrun
+        self._longest = max(self._longest, outdata.shape[1])
         plan, size = self._edge.plan, self._edge.plan.max_block
         now = time.monotonic() if plan.separate else 0.0
         for start in range(0, outdata.shape[1], size):
@@ -91,6 +94,11 @@ class DeviceProcess:
         size, now = self._edge.plan.input_block, time.monotonic()
         for start in range(0, indata.shape[1], size):
             self._edge.capture(indata[:, start : start + size], now)
+
+    @property
+    def longest_block(self) -> int:
+        """Frames of the longest block of the output device so far."""
+        return self._longest if self._callbacks is None else max(self._longest, self._callbacks.longest_block)
 
     def peaks(self) -> dict[str, float]:
         """The peaks of input and output since the last call (linear)."""

@@ -6,6 +6,8 @@ numbers, within the tolerance each one declares.
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -61,6 +63,34 @@ class Executor(Protocol):
         ...
 
 
+class _OperatorThreads:
+    """How many threads an operator takes: a setting of each thread, and of all that ask for the first time later.
+
+    What later threads start with must outlast all changes, so the first to make one notes it and the last restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, 0
+
+    @contextmanager
+    def changed(self, threads: int) -> Iterator[None]:
+        """`threads` of them in the calling thread."""
+        with self._lock:
+            own = torch.get_num_threads()
+            self._before = self._before if self._inside else own
+            self._inside += 1
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                torch.set_num_threads(own if self._inside else self._before)
+
+
+_operator_threads = _OperatorThreads()
+
+
 @contextmanager
 def inference_thread(threads: int = 1) -> Iterator[None]:
     """The calling thread, set up for steps: inference mode, `threads` threads per operator, denormals flushed to zero.
@@ -68,15 +98,13 @@ def inference_thread(threads: int = 1) -> Iterator[None]:
     All three are settings of a thread, so the thread that steps must enter this itself. Were denormals kept, a decaying
     state would fill with them in a silence, and steps would become many times slower.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
-    try:
-        with torch.inference_mode():
+    flushed = sys.float_info.min / 2 == 0  # PyTorch cannot be asked, but it is the same setting for Python's numbers
+    with _operator_threads.changed(threads), torch.inference_mode():
+        torch.set_flush_denormal(True)
+        try:
             yield
-    finally:
-        torch.set_flush_denormal(False)
-        torch.set_num_threads(before)
+        finally:
+            torch.set_flush_denormal(flushed)
 
 
 class EagerExecutor:

@@ -9,6 +9,7 @@ from streamsep.engine.doorbell import Doorbell
 from streamsep.engine.link import Link, LinkShape
 from streamsep.engine.mixer import Routing
 from streamsep.engine.timing import LatencyBudget
+from streamsep.errors import StreamsepError
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,11 @@ class Host(ABC):
 
     @abstractmethod
     def link(self, shape: LinkShape) -> Link:
-        """Zeroed rings and rows in memory that the worker sees as well."""
+        """Zeroed rings and rows in memory that the worker sees as well; they take the place of those made before.
+
+        Raises:
+            StreamsepError: a worker is still at work on those.
+        """
 
     @abstractmethod
     def begin(self, job: Job, inline: bool = False) -> None:
@@ -102,3 +107,9 @@ class Host(ABC):
     @abstractmethod
     def close(self) -> None:
         """End everything, and give back what the system lent. May be called again."""
+
+
+def check_idle(busy: bool) -> None:
+    """Raise StreamsepError where a host that is `busy` is wanted for another stream."""
+    if busy:
+        raise StreamsepError("this host works for a stream that has not ended; stop that first, or make another host")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamsep.engine.doorbell import Doorbell, make_doorbell
 from streamsep.engine.fence import processes_in_order
-from streamsep.engine.host import Host, Job, SeparatorInfo
+from streamsep.engine.host import Host, Job, SeparatorInfo, check_idle
 from streamsep.engine.link import Counter, Link, LinkShape
 from streamsep.engine.process_worker import serve
 from streamsep.engine.shared_memory import SharedBytes
@@ -47,9 +47,9 @@ class ProcessHost(Host):
         self.error: str | None = None
         self._shared: SharedBytes | None = None
         self._job: Job | None = None
-        self._working = self._closed = False
-        self._spawn(measure)
+        self._sent = self._working = self._closed = False  # sent: the process has a job whose end it has not told
         try:
+            self._spawn(measure)
             self.info: SeparatorInfo = self._expect("ready")
         except BaseException:
             self.close()
@@ -57,6 +57,7 @@ class ProcessHost(Host):
 
     def link(self, shape: LinkShape) -> Link:
         """See `Host`."""
+        check_idle(self._job is not None)
         self._forget()
         self._shape, self._shared = shape, SharedBytes(shape.nbytes)
         self._link = Link(shape, self._shared.array)
@@ -104,13 +105,13 @@ class ProcessHost(Host):
         return True
 
     def end(self) -> None:
-        """See `Host`."""
-        if self._working:
+        """See `Host`; a worker that still warms up must end too, or what it says would be taken for the next one's."""
+        if self._sent:
             self._link.counters[Counter.STOP] = 1
             self.bell.ring()
             with contextlib.suppress(StreamsepError):
                 self._expect("idle", timeout=_PATIENCE)
-            if self._working:
+            if self._sent:
                 self._end_process()
         self._working, self._job = False, None
         self._forget()
@@ -133,12 +134,12 @@ class ProcessHost(Host):
         self._process = context.Process(
             target=serve, args=(self._factory, theirs, self.bell, measure), name="streamsep-worker", daemon=True
         )
-        with _deaf_to_interrupts():
+        with theirs, _deaf_to_interrupts():
             self._process.start()
-        theirs.close()
 
     def _send_job(self) -> None:
         assert self._shared is not None
+        self._sent = True
         self._pipe.send((self._shared.name, self._shape, self._job))
 
     def _hear(self, word: str, value: Any) -> None:
@@ -149,7 +150,7 @@ class ProcessHost(Host):
             case "working":
                 self._working, self.error = True, None
             case "idle" | "failed":
-                self._working, self.error = False, value
+                self._sent, self._working, self.error = False, False, value
 
     def _expect(self, word: str, timeout: float | None = None) -> Any:
         """Wait for the message `word`; returns its value.
@@ -175,7 +176,7 @@ class ProcessHost(Host):
 
     def _end_process(self) -> None:
         """End the process, if need be by force, and close what leads to it."""
-        self._working = False
+        self._sent = self._working = False
         for end in (self._process.terminate, self._process.kill):
             if self._process.is_alive():
                 end()

@@ -38,7 +38,7 @@ class Stream:
         desk: the knobs of the stems.
 
     Raises:
-        StreamsepError: a device that does not fit.
+        StreamsepError: a device that does not fit, or a host that works for another stream.
     """
 
     def __init__(self, host: Host, backend: AudioBackend, config: StreamConfig | None = None) -> None:
@@ -56,7 +56,7 @@ class Stream:
         self._recorder: Recorder | None = None
         self._last: Recorder | None = None
         self._gaps, self._told_gaps = 0, False  # frames that were lost to recordings; once a recording it is told
-        self._running, self._delivering = False, False
+        self._started = self._running = self._delivering = False
 
     @property
     def budget(self) -> LatencyBudget:
@@ -86,17 +86,19 @@ class Stream:
         return self.host.error
 
     def start(self, first: Callable[[], object] | None = None) -> None:
-        """Warm the worker up, then let the device run; returns at once.
+        """Warm the worker up, then let the device run; returns at once. A stream runs once.
 
         Args:
             first: called in between; a recording that it begins holds all that the device delivers.
 
         Raises:
-            StreamsepError: the worker could not run a single step, or the device does not open.
+            StreamsepError: the worker could not run a single step, the device does not open, or it was started before.
         """
+        if self._started:
+            raise StreamsepError("a stream runs once, and this one was started before; make another Stream")
         # Compiled, the callback itself waits for the worker.
         inline = self.backend.lock_step and self._process.compiled is None
-        self._running = True
+        self._started = self._running = True
         try:
             self.host.begin(self._job(), inline)
             if self.error is not None:
@@ -116,7 +118,7 @@ class Stream:
         return self.backend.wait(timeout)
 
     def stop(self) -> None:
-        """End the device, then the worker, then any recording. A stream runs once."""
+        """End the device, then the worker, then any recording."""
         if self._running:
             self._running = False
             self._supervisor.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ from streamsep.engine.routing import MIX, Route
 from streamsep.errors import StreamsepError
 
 MAX_QUEUE_SECONDS = 10
+_FROM_ZERO = ("input_gain", "output_gain", "ramp_seconds", "recover_seconds", "catch_up_seconds", "record_seconds")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class StreamConfig:
         record_seconds: how much a recording may wait for the disk; 0: there is no recording.
         callback: "compiled" (without the interpreter), "python", or "auto": compiled where device and numba allow it.
         frames: end after that many frames of the device; None: never.
+
+    Raises:
+        StreamsepError: a setting out of its range.
     """
 
     queue: int = 1
@@ -58,6 +63,13 @@ class StreamConfig:
             raise StreamsepError(f"queue and fade must be at least 1, got {self.queue} and {self.fade}")
         if self.on_overload not in ("dry", "mute"):
             raise StreamsepError(f"unknown on_overload {self.on_overload!r}; choose dry or mute")
+        for name in _FROM_ZERO:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise StreamsepError(f"{name} is {getattr(self, name)}; choose a finite number, from 0 on")
+        if self.frames is not None and self.frames < 0:
+            raise StreamsepError(
+                f"frames is {self.frames}; choose a number from 0 on, or None for a stream without end"
+            )
 
     @property
     def routing(self) -> Routing:

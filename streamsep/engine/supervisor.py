@@ -40,7 +40,7 @@ class Supervisor:
         host: of the worker.
         backend: the device.
         link: tells whether the worker gets anywhere.
-        process: silenced while the device is gone.
+        process: silenced while the device is gone; knows the longest block.
         desk: reset when it is there again, for what the model remembers is of another time.
         patience: seconds after which a worker that leaves hops lying is taken for stuck.
 
@@ -64,13 +64,14 @@ class Supervisor:
         self._host, self._backend, self._link = host, backend, link
         self._process, self._desk, self._patience = process, desk, patience
         self._worker_pause, self._device_pause = Backoff(0.2, 10.0), Backoff(0.25, 4.0)
-        self._worker_back = True
+        self._worker_back, self._told_block = True, False
         self._events: list[str] = []
         self._thread: threading.Thread | None = None
         self._progress, self._moved = (-1, -1), 0.0
 
     def events(self) -> list[str]:
         """What has happened since the last call, in sentences."""
+        self._watch_blocks()
         events, self._events = self._events, []
         return events
 
@@ -110,6 +111,14 @@ class Supervisor:
         if progress != self._progress or self._link.input.readable < self._host.info.hop:
             self._progress, self._moved = progress, now
         return now - self._moved > self._patience
+
+    def _watch_blocks(self) -> None:
+        """Tell of a period that has grown (in JACK anyone can change it): every hop is then late for good."""
+        longest, expected = self._process.longest_block, self._process.max_block
+        if longest > expected and not self._told_block:
+            self._told_block = True
+            blocks = f"the device now delivers blocks of {longest} frames"
+            self.tell(f"{blocks}, and the queue was made for {expected}; start again")
 
     def _watch_device(self, now: float) -> None:
         if self._thread is not None:

@@ -7,7 +7,7 @@ import threading
 
 from streamsep.engine.doorbell import make_doorbell
 from streamsep.engine.executor import Executor, inference_thread
-from streamsep.engine.host import Host, Job, SeparatorInfo
+from streamsep.engine.host import Host, Job, SeparatorInfo, check_idle
 from streamsep.engine.link import Counter, Link, LinkShape
 from streamsep.engine.session import Session
 from streamsep.engine.worker import Worker
@@ -40,6 +40,31 @@ def measure_step(executor: Executor, steps: int = 60) -> list[float]:
         return session.warm_up(steps, shortest=executor.max_chunk)
 
 
+class _QuickTurns:
+    """The switch interval is the whole interpreter's: the first worker shortens it, and the last one restores it."""
+
+    def __init__(self) -> None:
+        self._lock, self._workers, self._before = threading.Lock(), 0, 0.0
+
+    def begin(self) -> None:
+        """A worker begins."""
+        with self._lock:
+            if self._workers == 0:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(min(SWITCH_INTERVAL, self._before))
+            self._workers += 1
+
+    def end(self) -> None:
+        """A worker has ended."""
+        with self._lock:
+            self._workers -= 1
+            if self._workers == 0:
+                sys.setswitchinterval(self._before)
+
+
+_quick_turns = _QuickTurns()
+
+
 class ThreadHost(Host):
     """A worker on a thread of its own, woken by a doorbell; or driven by `pump`.
 
@@ -59,11 +84,11 @@ class ThreadHost(Host):
         self.error: str | None = None
         self._executor = executor
         self._thread: threading.Thread | None = None
-        self._switch_interval = sys.getswitchinterval()
         self._closed = self._inline = False
 
     def link(self, shape: LinkShape) -> Link:
         """See `Host`."""
+        check_idle(self._inline or self._thread is not None)
         self._link = Link(shape)
         return self._link
 
@@ -75,8 +100,7 @@ class ThreadHost(Host):
         if inline:
             self._worker = Worker(self._link, Session(self._executor), job)
             return
-        self._switch_interval = sys.getswitchinterval()
-        sys.setswitchinterval(min(SWITCH_INTERVAL, self._switch_interval))
+        _quick_turns.begin()
         self._start()
         self._ready.wait()
 
@@ -111,7 +135,7 @@ class ThreadHost(Host):
         self.bell.ring()
         self._thread.join()
         self._thread = None
-        sys.setswitchinterval(self._switch_interval)
+        _quick_turns.end()
 
     def close(self) -> None:
         """See `Host`."""
