@@ -94,8 +94,13 @@ def test_what_ships_is_measured_live_and_where_it_learnt_to_wait_waiting() -> No
         "live-23-bag, 0.5 s ahead",
     ]
     looks = [look for look in parse_systems(quality.shipped(waiting.AHEAD)) if "bag" not in look.name]
-    assert [look.what for look in looks] == ["live-12-small", *["live-23-small"] * 3, "live-6-small"]
-    assert [look.lookahead for look in looks] == [None, None, 0.1, pytest.approx(43 * 512 / 44100), None]
+    assert [look.what for look in looks] == [
+        "bidirectional-small",
+        "live-12-small",
+        *["live-23-small"] * 3,
+        "live-6-small",
+    ]
+    assert [look.lookahead for look in looks] == [None, None, None, 0.1, pytest.approx(43 * 512 / 44100), None]
 
 
 def test_the_picture_of_waiting(tmp_path: Path) -> None:

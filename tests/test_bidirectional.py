@@ -51,13 +51,17 @@ def from_both_ends(model: Bidirectional, mix: Tensor) -> tuple[Tensor, Tensor]:
     return ahead[..., : mix.shape[-1]], behind[..., : mix.shape[-1]]
 
 
+@pytest.mark.parametrize("learning", [True, False])
 @pytest.mark.parametrize("length", [1, 15, 16, 1600, 1605])
-def test_the_mean_of_two_streams(length: int) -> None:
-    """Any length, in time with the mix, and with what the backward one looks ahead taken out."""
+def test_the_mean_of_two_streams(length: int, learning: bool) -> None:
+    """Any length, in time with the mix, with what the backward one looks ahead taken out; in one pass or by steps."""
     model, mix = build(), noise(length, batch=2)
     ahead, behind = from_both_ends(model, mix)
     assert length < 100 or (ahead - behind).abs().max() > 0.01
-    torch.testing.assert_close(model(mix), (ahead + behind) / 2, rtol=0, atol=1e-5)
+    with torch.set_grad_enabled(learning):
+        sources = model(mix)
+    assert sources.requires_grad == learning and not sources.is_inference()
+    torch.testing.assert_close(sources, (ahead + behind) / 2, rtol=0, atol=1e-5)
 
 
 def test_shares_by_stem_and_a_sum_that_is_the_mix() -> None:

@@ -165,6 +165,32 @@ def test_the_model_default_and_device_reach_the_loader(tmp_path: Path, monkeypat
     assert asked == [("other/path/mine.safetensors", "cpu")] and (tmp_path / "mine" / "song" / "bass.wav").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ([], "bidirectional-small"),
+        (["--mode", "stream"], "live-23-bag"),
+        (["--lookahead", "100ms"], "live-23-bag"),
+        (["--mode", "offline"], "bidirectional-small"),
+    ],
+)
+def test_which_model_is_taken_where_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], name: str
+) -> None:
+    """What hears the whole song where nobody wants a stream, and what streams where somebody does."""
+    song(tmp_path / "song.wav")
+    monkeypatch.setenv("STREAMSEP_CACHE", str(tmp_path / "cache"))  # where nothing was pulled
+    asked = []
+
+    def load_model(name: str, *, device: torch.device) -> ToySeparator:
+        asked.append(name)
+        return ToySeparator()
+
+    monkeypatch.setattr(registry, "load_model", load_model)
+    separate(tmp_path / "song.wav", "-o", tmp_path, *flags)
+    assert asked == [name]
+
+
 def test_offline_stems_are_what_apply_gives(tmp_path: Path, offline: tuple[HTDemucs, Path]) -> None:
     model, path = offline
     samples = song(tmp_path / "song.wav")

@@ -316,5 +316,5 @@ def test_configurations_and_weights_are_found_from_the_package() -> None:
 
     assert {f"live-{ms}{size}" for ms in (6, 12, 23, 93) for size in ("", "-small")} <= set(preset_names())
     assert build_preset("live-23-small").hop == 512
-    for mode in ("stream", "file"):
+    for mode in ("stream", "file", "streamed file", "offline"):
         assert default_model(mode) in preset_names() and find_weights(default_model(mode)) is not None

@@ -131,7 +131,8 @@ def test_malformed_preset_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_defaults(empty: Path) -> None:
     assert registry.default_model("stream") == "live-23-small"
-    assert registry.default_model("file") == "live-23-bag"
+    assert registry.default_model("file") == "bidirectional-small"
+    assert registry.default_model("streamed file") == "live-23-bag"
     with pytest.raises(StreamsepError, match="streamsep models pull htdemucs"):
         registry.default_model("offline")
     save_checkpoint(offline(), empty / "htdemucs-small.safetensors", {})

@@ -21,8 +21,8 @@ from streamsep.models.defaults import STREAM_DEFAULT
 from streamsep.models.lookahead import declare, longest_lookahead, waiting
 from streamsep.models.registry import build_preset, load_model, weights_folder
 from streamsep.models.separator import Separator
-from streamsep.models.streaming import separate_stream
 from tools.ship_weights import example_sdr, of_preset
+from tools.ship_weights import separated as stems_of
 
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(path.stem for path in weights_folder().glob("*.safetensors"))
@@ -43,10 +43,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def separated(name: str, song: dict[str, Tensor]) -> Tensor:
-    """The clip through the shipped model as a stream, `[S, 2, T]`, lag removed."""
-    model = load_model(name)
-    assert isinstance(model, Separator)
-    return separate_stream(model, song["mix"][None])[0]
+    """The clip through the shipped model, as a stream if it is one, `[S, 2, T]`, lag removed."""
+    return stems_of(load_model(name), song["mix"])
 
 
 def stems() -> tuple[str, ...]:

@@ -63,7 +63,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--songs", help="names of songs in --data, separated by commas (default: all)")
     parser.add_argument("--model", metavar="NAME|PATH", help=f"causal (default {STREAM_DEFAULT})")
     offline = parser.add_mutually_exclusive_group()
-    offline.add_argument("--offline", metavar="NAME|PATH", help="offline model (default: htdemucs, if it was pulled)")
+    offline.add_argument(
+        "--offline",
+        metavar="NAME|PATH",
+        help="offline model (default: htdemucs if it was pulled, else bidirectional-small)",
+    )
     offline.add_argument("--no-offline", action="store_true", help="leave the offline model out")
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("compared"), metavar="OUT", help="folder (default %(default)s)"

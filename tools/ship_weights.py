@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from streamsep.errors import StreamsepError, telling
 from streamsep.evaluation.metrics import sdr
@@ -52,12 +52,18 @@ def of_preset(checkpoint: Path, name: str) -> nn.Module:
     return model.eval()
 
 
-def example_sdr(model: nn.Module) -> dict[str, float]:
-    """SDR of each stem of the example clip, in dB, as a stream or by an offline model."""
+def separated(model: Any, mix: Tensor) -> Tensor:
+    """The stems `[S, 2, T]` of `mix [2, T]`, by a stream or by an offline model, in time with it."""
     separate: Any = separate_stream if isinstance(model, Separator) else apply_levelled
+    stems: Tensor = separate(model, mix[None])[0]
+    return stems
+
+
+def example_sdr(model: nn.Module) -> dict[str, float]:
+    """SDR of each stem of the example clip, in dB."""
     names: Sequence[str] = model.sources  # type: ignore[assignment]
     mix, *true = (torch.from_numpy(read_audio(EXAMPLE / f"{name}.ogg")[0]) for name in ("mix", *names))
-    stems = separate(model, mix[None])[0]
+    stems = separated(model, mix)
     return {name: round(sdr(truth, stem), 2) for name, truth, stem in zip(names, true, stems, strict=True)}
 
 

@@ -22,10 +22,11 @@ from streamsep.cli.options import (
     waiting_options,
 )
 from streamsep.errors import StreamsepError
-from streamsep.models.defaults import FILE_DEFAULT, OFFLINE_DEFAULTS
+from streamsep.models.defaults import FILE_DEFAULT, OFFLINE_DEFAULTS, STREAMED_FILE_DEFAULT
 
 if TYPE_CHECKING:
     from streamsep.cli.songs import Job, Output, Report, TwoStems
+    from streamsep.models.registry import Mode
 
 _OFFLINE = ("shifts", "overlap", "segment", "split", "precision", "batch", "compile")
 
@@ -41,7 +42,8 @@ def add_parser(subparsers: Any) -> None:
         "in the environment it is not.",
     )
     parser.add_argument("songs", nargs="+", type=Path, metavar="SONG", help="a file that libsndfile or ffmpeg reads")
-    add_model_flags(parser, f"{FILE_DEFAULT}; offline {' or '.join(OFFLINE_DEFAULTS)}")
+    offline = f"offline {' or '.join(OFFLINE_DEFAULTS)}"
+    add_model_flags(parser, f"{FILE_DEFAULT}; as a stream {STREAMED_FILE_DEFAULT}; {offline}")
     parser.add_argument(
         "--mode",
         choices=("stream", "offline"),
@@ -178,7 +180,7 @@ def _make_job(args: argparse.Namespace) -> Job:
 
     _refuse_idle_flags(args)
     device = pick_device(args.device)
-    name = default_model("offline" if args.mode == "offline" else "file") if args.model is None else args.model
+    name = default_model(_mode(args)) if args.model is None else args.model
     model: Any = load_model(name, device=device)
     streaming = _streams(args, model, name)
     if streaming:
@@ -194,6 +196,14 @@ def _make_job(args: argparse.Namespace) -> Job:
         if args.jobs > 1:
             offline["workers"] = 1  # songs take the place of segments
     return Job(model, streaming, device, _output(args, output_name(name)), stems, offline)
+
+
+def _mode(args: argparse.Namespace) -> Mode:
+    """How songs are separated where no model is named."""
+    if args.mode == "offline":
+        return "offline"
+    waits = any(value is not None for value in waiting_options(args).values())
+    return "streamed file" if waits or args.mode == "stream" else "file"
 
 
 def _refuse_idle_flags(args: argparse.Namespace) -> None:

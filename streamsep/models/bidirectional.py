@@ -19,6 +19,7 @@ from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.config_checks import check_choice, check_range
 from streamsep.models.consistency import share_missing
 from streamsep.models.expanded import ExpandedStem
+from streamsep.models.streaming import separate_stream
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ class Bidirectional(nn.Module):
 
 def in_time(model: CausalHTDemucs, mix: Tensor) -> Tensor:
     """A causal model's answer to `mix [B, 2, n * hop]` without its lag: it hears silence after the end for so long."""
+    if not torch.is_grad_enabled():  # the same, in less time: attention's full pass grows with the square of the length
+        return separate_stream(model, mix)
     late = -(-model.latency // model.hop) * model.hop
     sources: Tensor = model(F.pad(mix, (0, late)))
     return sources[..., model.latency : model.latency + mix.shape[-1]]

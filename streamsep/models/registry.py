@@ -14,7 +14,13 @@ from torch import nn
 from streamsep.config import config_folder, read_whole
 from streamsep.errors import StreamsepError
 from streamsep.models.checkpoint import load_checkpoint
-from streamsep.models.defaults import FILE_DEFAULT, MODEL_ENDINGS, OFFLINE_DEFAULTS, STREAM_DEFAULT
+from streamsep.models.defaults import (
+    FILE_DEFAULT,
+    MODEL_ENDINGS,
+    OFFLINE_DEFAULTS,
+    STREAM_DEFAULT,
+    STREAMED_FILE_DEFAULT,
+)
 from streamsep.models.model_classes import build_model
 
 # Official releases of the class HTDemucs: name -> repository on the hub (reference package, `hf.hf_repo_name`).
@@ -25,6 +31,7 @@ OFFICIAL_REPOSITORIES = {
 }
 # Official releases of the older classes Demucs and HDemucs.
 UNSUPPORTED_RELEASES = ("hdemucs_mmi", "mdx", "mdx_extra", "mdx_extra_q", "mdx_q")
+Mode = Literal["stream", "file", "streamed file", "offline"]
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -130,14 +137,14 @@ def find_weights(name: str) -> Path | None:
     return pulled if not name.startswith(".") and _is_there(pulled) and pulled.is_dir() else None
 
 
-def default_model(mode: Literal["stream", "file", "offline"]) -> str:
-    """The name of the model to use where none is given: in real time, for files by a streaming model, or offline.
+def default_model(mode: Mode) -> str:
+    """The name of the model to use where none is given: in real time, for files, for files as a stream, or offline.
 
     Raises:
         StreamsepError: no weights for offline separation are at hand.
     """
     if mode != "offline":
-        return STREAM_DEFAULT if mode == "stream" else FILE_DEFAULT
+        return {"stream": STREAM_DEFAULT, "file": FILE_DEFAULT, "streamed file": STREAMED_FILE_DEFAULT}[mode]
     for name in OFFLINE_DEFAULTS:
         if find_weights(name) is not None:
             return name
