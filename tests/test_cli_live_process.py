@@ -194,7 +194,7 @@ def test_closing_the_terminal_finishes_the_recording_and_frees_the_memory(tmp_pa
         shared = [Path(item.path) for item in maps if item.path.startswith("/dev/shm/psm_")]
         assert shared and all(path.exists() for path in shared)
         os.close(terminal.person)
-        assert child.process.wait(30) == 129
+        assert child.process.wait(120) == 129
     assert not any(path.exists() for path in shared)
     lengths = [read_audio(path)[0].shape[1] for path in tmp_path.glob("*/*.wav")]
     assert len(lengths) == 5 and len(set(lengths)) == 1
