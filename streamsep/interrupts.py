@@ -1,13 +1,29 @@
-"""Signals that have to wait for a moment."""
+"""Signals that are handled in another way for a while, or have to wait for a moment."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # not every system has each
+# What asks a program to end; not every system has each.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@contextmanager
+def signals_handled(
+    numbers: Iterable[int], handler: Callable[[int, FrameType | None], object] | signal.Handlers
+) -> Iterator[None]:
+    """`handler` for the signals `numbers` while it lasts, in the main thread: no other may set it."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in numbers if main}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 @contextmanager
@@ -16,17 +32,11 @@ def interrupts_held() -> Iterator[None]:
 
     For calls into libraries that swallow what is raised in them. Outside the main thread nothing is ever raised.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     came: list[int] = []
-    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-    raising = [number for number in numbers if callable(signal.getsignal(number))]
-    before = {number: signal.signal(number, lambda which, _: came.append(which)) for number in raising}
+    raising = [number for number in SIGNALS if callable(signal.getsignal(number))]
     try:
-        yield
+        with signals_handled(raising, lambda number, _: came.append(number)):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         for number in came[:1]:
             signal.raise_signal(number)

@@ -31,6 +31,15 @@ def seed() -> Iterator[None]:
 
 
 @pytest.fixture
+def three_threads() -> Iterator[None]:
+    """Operators take three, wherever nobody has said otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     """A generator of its own for each test."""
     return np.random.default_rng(0)

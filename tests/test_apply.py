@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -257,14 +256,6 @@ def test_memory_does_not_grow_with_the_song(bag: bool, tmp_path: Path) -> None:
     assert torch.allclose(out[:, 1], 2 * mix, atol=1e-5)
     stems_of_a_segment = 2 * 2 * segment * 4
     assert stems_of_a_segment <= largest.bytes <= 2 * stems_of_a_segment
-
-
-@pytest.fixture
-def three_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, None])

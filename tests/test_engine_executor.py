@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -67,15 +66,6 @@ def test_thread_settings_are_entered_and_left() -> None:
     thread.join()
     assert seen["inside"] == (True, 1, 0.0)
     assert seen["after"] == (False, True)
-
-
-@pytest.fixture
-def three_threads() -> Iterator[None]:
-    """Operators take three, wherever nobody has said otherwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("first_out", [0, 1])

@@ -226,6 +226,14 @@ def wait_for_steps(stream: Stream) -> None:
     wait_until(stream, lambda: steps_of(stream) > before)
 
 
+def check_steps(host: Host) -> None:
+    """Whether a new stream on the host gets anywhere."""
+    stream = live_stream(host)
+    stream.start()
+    wait_for_steps(stream)
+    stream.close()
+
+
 def test_a_host_at_work_refuses_another_stream_and_works_on(host: Host) -> None:
     first = live_stream(host)
     first.start()
@@ -233,10 +241,7 @@ def test_a_host_at_work_refuses_another_stream_and_works_on(host: Host) -> None:
         live_stream(host)
     wait_for_steps(first)
     first.close()
-    after = live_stream(host)
-    after.start()
-    wait_for_steps(after)
-    after.close()
+    check_steps(host)
 
 
 def test_a_stream_that_ends_while_its_revived_worker_warms_up_leaves_the_host_well() -> None:
@@ -248,10 +253,7 @@ def test_a_stream_that_ends_while_its_revived_worker_warms_up_leaves_the_host_we
     host._hear(*host._pipe.recv())  # ready; what it says next nobody listens to
     wait_until(stream, lambda: bool(stream._link.counters[Counter.BLIND]))  # the second worker has the link
     stream.close()
-    after = live_stream(host)
-    after.start()
-    wait_for_steps(after)
-    after.close()
+    check_steps(host)
     host.close()
 
 
@@ -266,10 +268,7 @@ def test_a_start_that_is_interrupted_leaves_the_host_well(
     monkeypatch.setattr(process, "_expect", interrupt)
     with pytest.raises(KeyboardInterrupt):
         stream.start()
-    after = live_stream(process)
-    after.start()
-    wait_for_steps(after)
-    after.close()
+    check_steps(process)
 
 
 def test_a_process_that_cannot_be_started_leaves_no_files_open() -> None:

@@ -13,13 +13,13 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import NoReturn, TextIO
 
 from streamsep import __version__
 from streamsep.errors import StreamsepError
+from streamsep.interrupts import signals_handled
 
 SUBCOMMANDS = (
     "separate",
@@ -139,9 +139,6 @@ def _raising_on_signals() -> Iterator[None]:
 
     A SIGHUP that is ignored stays so: `nohup` asks for that.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def stop(number: int, frame: FrameType | None) -> None:
         if number != signal.SIGTERM:  # system and shell each send one, and the second would disturb the tidying up
@@ -151,12 +148,8 @@ def _raising_on_signals() -> Iterator[None]:
     numbers = [signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
+    with signals_handled(numbers, stop):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -18,12 +18,12 @@ from streamsep.control.actions import Actions
 from streamsep.control.key_reader import KeyReader, can_read_keys
 from streamsep.control.keyboard import Keyboard
 from streamsep.errors import StreamsepError
+from streamsep.interrupts import SIGNALS, signals_handled
 
 if TYPE_CHECKING:
     from streamsep.engine.stream import Stream
 
 _PATIENCE = 0.8  # seconds from Ctrl-C to the end, whatever hangs
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _UNHEARD = "who listened has gone, so the music ends here; keep the program behind the pipe running"
 _TICK = 0.1
 
@@ -116,11 +116,8 @@ def _ending_soon(code: int) -> Iterator[None]:
     clock = threading.Timer(_PATIENCE, os._exit, (code,))
     clock.daemon = True
     clock.start()
-    main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS if main}
     try:
-        yield
+        with signals_handled(SIGNALS, signal.SIG_IGN):
+            yield
     finally:
         clock.cancel()
-        for number, handler in before.items():
-            signal.signal(number, handler)

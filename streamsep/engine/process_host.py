@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from streamsep.engine.link import Counter, Link, LinkShape
 from streamsep.engine.process_worker import serve
 from streamsep.engine.shared_memory import SharedBytes
 from streamsep.errors import StreamsepError
+from streamsep.interrupts import signals_handled
 
 if TYPE_CHECKING:
     from streamsep.engine.executor import Executor
@@ -134,7 +134,8 @@ class ProcessHost(Host):
         self._process = context.Process(
             target=serve, args=(self._factory, theirs, self.bell, measure), name="streamsep-worker", daemon=True
         )
-        with theirs, _deaf_to_interrupts():
+        # Ctrl-C goes to the whole group; the process is deaf to it from its first moment on.
+        with theirs, signals_handled((signal.SIGINT,), signal.SIG_IGN):
             self._process.start()
 
     def _send_job(self) -> None:
@@ -189,16 +190,3 @@ class ProcessHost(Host):
             self._shared.unlink()
             del self._link
         self._shared = None
-
-
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Ctrl-C goes to the whole group; a process that starts meanwhile is deaf to it from its first moment on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

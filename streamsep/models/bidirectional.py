@@ -74,14 +74,14 @@ class Bidirectional(nn.Module):
         self.config = config
         self.forwards, self.backwards = CausalHTDemucs(config.forwards), CausalHTDemucs(config.backwards)
         self.forwards.expander = self.backwards.expander = None
-        self.hop_size, self.sample_rate, self.sources = config.forwards.hop, config.forwards.sample_rate, config.sources
+        self.sample_rate, self.sources = config.forwards.sample_rate, config.sources
         self.audio_channels = 2
         self.max_length = round(config.segment * self.sample_rate)
         shares = torch.tensor([config.shares.get(stem, 0.5) for stem in self.sources])
         self.register_buffer("shares", shares[:, None, None], persistent=False)
         self.expander: ExpandedStem | None = None
         if config.expander is not None:
-            self.expander = ExpandedStem(config.expander, self.sources, self.hop_size, self.sample_rate)
+            self.expander = ExpandedStem(config.expander, self.sources, self.forwards.hop, self.sample_rate)
 
     @property
     def causal(self) -> list[CausalHTDemucs]:
@@ -101,7 +101,7 @@ class Bidirectional(nn.Module):
     def forward(self, mix: Tensor) -> Tensor:
         """Separate `mix [B, 2, T]` into `sources [B, S, 2, T]`."""
         length = mix.shape[-1]
-        mix = F.pad(mix, (0, -length % self.hop_size))
+        mix = F.pad(mix, (0, -length % self.forwards.hop))
         ahead, behind = in_time(self.forwards, mix), in_time(self.backwards, mix.flip(-1)).flip(-1)
         sources = share_missing(torch.lerp(ahead, behind, self.shares), ahead.sum(1))
         if self.expander is not None and not self.training:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamsep.errors import StreamsepError
+from streamsep.interrupts import signals_handled
 from streamsep.training.state import remove_state
 
 _FILES = ("log.csv", "validation.csv", "last.safetensors", "last.json", "best.safetensors", "best.json")
@@ -18,15 +19,8 @@ _FILES = ("log.csv", "validation.csv", "last.safetensors", "last.json", "best.sa
 def stop_signals() -> Iterator[threading.Event]:
     """SIGINT and SIGTERM ask for an end after the current step; outside the main thread they are left alone."""
     stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    with signals_handled((signal.SIGINT, signal.SIGTERM), lambda *_: stop.set()):
         yield stop
-        return
-    before = {name: signal.signal(name, lambda *_: stop.set()) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
 
 
 def check_fresh(out: Path, resume: bool, restart: bool) -> None:
