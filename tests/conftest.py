@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,13 @@ import torch
 
 torch.set_num_threads(1)
 os.environ["STREAMSEP_MALLOC"] = "system"  # a test must not change the allocator of the next
+
+
+def pytest_configure() -> None:
+    """A shell lets its background jobs ignore SIGINT, and their children too: tests send it to both."""
+    main = threading.current_thread() is threading.main_thread()
+    if main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

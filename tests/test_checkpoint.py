@@ -15,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from streamsep.errors import StreamsepError
+from streamsep.models.bidirectional import Bidirectional, BidirectionalConfig
+from streamsep.models.causal_bag import CausalBag, CausalBagConfig
 from streamsep.models.causal_config import BranchConfig, CausalConfig, TransformerConfig
 from streamsep.models.causal_htdemucs import CausalHTDemucs
 from streamsep.models.checkpoint import FORMAT, find_model_file, load_checkpoint, read_record, save_checkpoint
@@ -120,6 +122,15 @@ def test_save_refuses_bad_places_and_records(tmp_path: Path) -> None:
         save_checkpoint(causal(), tmp_path / "a.safetensors", {"config": {}})
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_record_that_other_programs_could_not_read_is_not_written(value: float, saved: Path) -> None:
+    """JSON knows no such numbers."""
+    before = {path.name: path.read_bytes() for path in saved.parent.iterdir()}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        save_checkpoint(causal(), saved, {"training": {"validation": value}})
+    assert {path.name: path.read_bytes() for path in saved.parent.iterdir()} == before
+
+
 def edit_record(path: Path, **changes: Any) -> None:
     record = json.loads(path.with_suffix(".json").read_text())
     record.update(changes)
@@ -173,6 +184,17 @@ def test_faults_are_one_sentence(fault: str, saved: Path) -> None:
     with pytest.raises(StreamsepError, match=message) as caught:
         load_checkpoint(saved)
     assert "\n" not in str(caught.value) and saved.stem in str(caught.value)
+
+
+@pytest.mark.parametrize("fact", [{"sources": ["a", "b"]}, {"sample_rate": 48000}])
+@pytest.mark.parametrize("kind", ["bag", "bidirectional"])
+def test_models_of_several_do_not_contradict_themselves_either(kind: str, fact: dict[str, Any], tmp_path: Path) -> None:
+    bag, both = CausalBagConfig((CAUSAL,)), BidirectionalConfig(CAUSAL, CAUSAL)
+    save_checkpoint(CausalBag(bag) if kind == "bag" else Bidirectional(both), tmp_path / "a.safetensors", {})
+    load_checkpoint(tmp_path / "a.safetensors")
+    edit_record(tmp_path / "a.safetensors", **fact)
+    with pytest.raises(StreamsepError, match=f"contradicts itself about {next(iter(fact))}"):
+        load_checkpoint(tmp_path / "a.safetensors")
 
 
 def test_config_of_another_size_is_refused(saved: Path) -> None:

@@ -16,6 +16,7 @@ from streamsep.cli.live_display import TerminalDisplay
 from streamsep.cli.live_loop import play
 from streamsep.cli.live_snapshot import Figures, Level, Snapshot
 from streamsep.control.actions import Actions, Recording
+from streamsep.errors import StreamsepError
 from streamsep.files import Codec
 from tests.live_fakes import FakeKnobs
 
@@ -140,3 +141,54 @@ def test_a_signal_while_an_error_is_tidied_up_does_not_leave_it_half_done(tmp_pa
     with pytest.raises(Terminated):
         play(stream, actions, FakeDisplay(), record=True, keys=False)  # type: ignore[arg-type]
     assert stream.closed == ["stream", "host"]
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_a_model_that_has_stopped_ends_it_unless_it_is_started_anew(restart: bool) -> None:
+    """Where a worker is replaced, even one that fails again and again does not end the music."""
+    stream: Any = FakeStream(None)
+    stream.config, ends = SimpleNamespace(restart=restart), [False, False, True]
+
+    def wait(timeout: float) -> bool:
+        stream.error = "boom"
+        return ends.pop(0)
+
+    stream.wait = wait
+    display: Any = FakeDisplay()
+    actions = Actions(FakeKnobs(), ("drums", "vocals"), Recording(Path("takes"), Codec()))
+    fails = pytest.raises(StreamsepError, match=r"the model has stopped \(boom\), so the separated sound ends here")
+    with contextlib.nullcontext() if restart else fails:
+        play(stream, actions, display, record=True, keys=False)
+    assert len(ends) == (0 if restart else 2)
+    assert display.told == PENDING + (["the report"] if restart else [])
+    assert stream.closed == ["stream", "host"]
+
+
+@pytest.mark.parametrize("end", [None, ValueError("the first thing that went wrong")], ids=repr)
+def test_a_recording_that_cannot_end_keeps_neither_device_nor_model(end: Exception | None) -> None:
+    def fail() -> None:
+        raise StreamsepError("the disk is gone")
+
+    stream: Any = FakeStream(end)
+    actions = Actions(FakeKnobs(), ("drums", "vocals"), Recording(Path("takes"), Codec()))
+    actions.stop_recording = fail  # type: ignore[method-assign]
+    display: Any = FakeDisplay()
+    with pytest.raises(StreamsepError if end is None else ValueError, match=r"the disk is gone|the first thing"):
+        play(stream, actions, display, record=True, keys=False)
+    assert stream.closed == ["stream", "host"]
+
+
+def test_the_host_is_closed_though_nothing_was_recorded_or_begun() -> None:
+    """A device that does not open: the recording has not begun, and there is no report."""
+    stream: Any = FakeStream(None)
+
+    def start(first: Any) -> None:
+        raise StreamsepError("no such device")
+
+    stream.start = start
+    display: Any = FakeDisplay()
+    actions = Actions(FakeKnobs(), ("drums", "vocals"), Recording(Path("takes"), Codec()))
+    with pytest.raises(StreamsepError, match="no such device"):
+        play(stream, actions, display, record=True, keys=False)
+    assert stream.closed == ["stream", "host"]
+    assert display.told == ["the worker is back"]

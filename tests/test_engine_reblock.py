@@ -97,3 +97,13 @@ def test_impossible_sizes_are_refused() -> None:
         blocking_latency(0, 4)
     with pytest.raises(ValueError, match="never holds"):
         Reblocker(Ring(1, 15), 8, 2)
+
+
+@pytest.mark.parametrize(("wanted", "gone"), [(-1, 0), (0, 0), (1, 1), (2, 2), (3, 2), (100, 2)])
+def test_only_whole_hops_are_skipped(wanted: int, gone: int) -> None:
+    """Of the one that is still coming in nothing is lost."""
+    ring = Ring(1, 40)
+    ring.write(np.arange(20, dtype=np.float32)[None])
+    reblocker = Reblocker(ring, 8)
+    assert reblocker.skip(wanted) == gone
+    assert (reblocker.index, ring.readable) == (8 * gone, 20 - 8 * gone)

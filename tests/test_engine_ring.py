@@ -121,3 +121,21 @@ def test_two_threads_lose_and_repeat_nothing() -> None:
             time.sleep(0)
     thread.join()
     np.testing.assert_array_equal(received, counted(0, total, 2))
+
+
+@pytest.mark.parametrize("first", [0, 5, 9, 10])
+def test_silence_is_silence_on_both_sides_of_the_end(first: int) -> None:
+    """Not the sound that stood there one round before."""
+    ring, out = Ring(2, 10), np.full((2, 10), np.nan, np.float32)
+    ring.write(np.ones((2, 10), np.float32))
+    ring.skip(10)
+    ring.write(np.ones((2, first), np.float32))
+    ring.skip(first)
+    assert ring.write_silence(12) == 10  # what fits
+    assert ring.read(out) == 10
+    assert not out.any()
+    ring.write(np.ones((2, 10), np.float32))
+    ring.skip(10)
+    assert ring.write_at(30 + first + 7, np.full((2, 3), 2, np.float32))
+    ring.read(out)
+    assert out[0].tolist() == [0] * 7 + [2] * 3

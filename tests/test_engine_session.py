@@ -74,6 +74,29 @@ def test_fork_goes_its_own_way_from_the_same_place(executor: str) -> None:
     torch.testing.assert_close(session.process(same), ahead, rtol=0, atol=0)
 
 
+def test_a_fork_takes_the_seams_along_and_leaves_them_where_they_were() -> None:
+    """What is to die away and what is to come in, for each of both, whichever goes on first."""
+    session, ones = make_session(DelaySplit(HOP, latency=0), fade=4), torch.ones(1, 2, HOP)
+    session.process(ones)
+    session.reset()
+    twin = session.fork()
+    again = twin.fork()
+    again.renew([0])
+    for each in (twin, session):
+        output = each.process(-ones).sum(dim=1)[0, 0]
+        torch.testing.assert_close(output, torch.tensor([0.5, 0.0, -0.5, -1.0, -1.0, -1.0, -1.0, -1.0]))
+    assert torch.equal(again.process(-ones).sum(dim=1)[0, 0], -torch.ones(HOP))
+
+
+def test_a_row_that_rests_keeps_its_seams_for_later() -> None:
+    session, ones = make_session(DelaySplit(HOP, latency=0), batch=2, fade=4), torch.ones(2, 2, HOP)
+    session.process(ones)
+    session.reset()
+    session.process(-ones, torch.tensor([True, False]))
+    output = session.process(-ones, torch.tensor([False, True])).sum(dim=1)[1, 0]
+    torch.testing.assert_close(output[:4], torch.tensor([0.5, 0.0, -0.5, -1.0]))
+
+
 def test_a_reset_row_forgets_and_its_neighbours_do_not() -> None:
     session, control = make_session(batch=3), make_session(batch=3)
     before, after = rows(3, 5), rows(3, 4, 9)

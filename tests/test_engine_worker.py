@@ -222,3 +222,47 @@ def test_a_recording_that_does_not_keep_up_holds_up_nobody() -> None:
     assert rig.link.stems.read(out) == 200
     np.testing.assert_array_equal(out[:2, :192], 0)
     np.testing.assert_array_equal(out[:2, 192:], samples[:, :HOP] * np.float32(0.5))
+
+
+def test_what_follows_skipped_hops_fades_in() -> None:
+    """The model has not heard what was skipped, so its input jumps there."""
+    rig, ones = Rig(), np.ones((2, 400), np.float32)
+    rig.deliver(ones)
+    rig.worker.pump()
+    out = rig.collect()[0]
+    first = int(np.flatnonzero(out)[0])
+    assert first == HOP * rig.count(Counter.SKIPPED_HOPS) > 300
+    np.testing.assert_allclose(out[first : first + 4], [0.25, 0.5, 0.75, 1], atol=1e-6)
+    assert (out[first + 4 :] == 1).all()
+
+
+class Hiccup(DelaySplit):
+    """Answers nonsense to a hop that exceeds 10."""
+
+    def step(self, mix: Tensor, state: Any) -> tuple[Tensor, Any]:
+        sources, state = super().step(mix, state)
+        return (sources * float("nan") if mix.max() > 10 else sources), state
+
+
+def test_recoveries_are_counted_once_whoever_saw_them() -> None:
+    rig, hop = Rig(Hiccup(HOP, 0)), np.ones((2, HOP), np.float32)
+    found = []
+    for gain in (1, 20, 1, 1, 20, 1):
+        rig.deliver(gain * hop)
+        rig.worker.pump()
+        found.append(rig.count(Counter.RECOVERIES))
+    assert found == [0, 1, 1, 1, 2, 2]
+    rig.worker = Worker(rig.link, rig.worker._session, Job(rig.spend, CATCH_UP, ramp=1))
+    rig.deliver(hop)
+    rig.worker.pump()
+    assert rig.count(Counter.RECOVERIES) == 2
+
+
+def test_a_result_that_finds_no_room_costs_the_recording_as_many_frames_as_it_had() -> None:
+    rig = Rig(max_chunk=3)
+    rig.link.counters[Counter.RECORD_FROM] = HOP + 3 + 1
+    rig.link.counters[Counter.RECORD_STEMS] = 400 - 3 * HOP + 12
+    rig.link.stems.write_silence(400 - 3 * HOP + 12)  # room for 12 frames; 13 come
+    rig.deliver(noise(3 * HOP))
+    rig.worker.pump()
+    assert rig.count(Counter.STEM_GAPS) == 3 * HOP - HOP - 3

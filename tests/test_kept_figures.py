@@ -68,6 +68,34 @@ def test_figures_of_other_songs_are_not_kept(changes: dict[str, Any], message: s
         with_kept(figures({"a": 7.0}), path, NAMES)
 
 
+@pytest.mark.parametrize("mark", ["gain", "irm"])
+@pytest.mark.parametrize(("moved", "same"), [(0.015, True), (-0.015, True), (0.03, False), (-0.03, False)])
+def test_either_mark_tells_another_song_by_more_or_by_less(mark: str, moved: float, same: bool, tmp_path: Path) -> None:
+    path, kept = tmp_path / "q.json", figures({"b": 2.0})
+    kept["songs"]["s"]["scores"][mark]["mean"]["usdr"] += moved
+    path.write_text(json.dumps(kept))
+    if same:
+        assert "b" in with_kept(figures({"a": 7.0}), path, NAMES)["systems"]
+        return
+    with pytest.raises(StreamsepError, match="is of another song s; measure all"):
+        with_kept(figures({"a": 7.0}), path, NAMES)
+
+
+def test_what_is_measured_anew_is_not_kept(tmp_path: Path) -> None:
+    """Neither a system's figures nor the marks' are those of the file."""
+    path, kept = tmp_path / "q.json", figures({"a": 1.0, "b": 2.0}, gain=1.01)
+    path.write_text(json.dumps(kept))
+    merged = with_kept(figures({"a": 7.0}), path, NAMES)
+    scores = merged["songs"]["s"]["scores"]
+    assert {name: facts["mean"]["usdr"] for name, facts in scores.items()} == {
+        "a": 7.0,
+        "b": 2.0,
+        "gain": 1.0,
+        "irm": 9.0,
+    }
+    assert merged["systems"]["a"] == {"parameters": 7.0}
+
+
 @pytest.mark.parametrize("text", [None, "{", "[]", "7"])
 def test_no_figures(text: str | None, tmp_path: Path) -> None:
     path = tmp_path / "q.json"

@@ -32,3 +32,24 @@ def test_a_minute_in_real_time(tmp_path: Path, record_property: Callable[[str, o
     assert row["seconds"] > 50
     assert row["hops"] > row["late"]
     assert row["memory_last_mb"] < row["memory_first_mb"] + 20
+
+
+@pytest.mark.parametrize(
+    ("seen", "woke", "behind", "forgiven"),
+    [
+        (10.0, 9.995, 0.0031, 3),
+        (10.0, 9.995, 0.003, 0),  # no more than the slack
+        (10.0, 9.9765, 0.1, 3),  # two hops and a look earlier
+        (10.0, 9.9755, 0.1, 0),
+        (10.0, 10.0035, 0.1, 3),  # a look later
+        (10.0, 10.0045, 0.1, 0),
+    ],
+)
+def test_a_miss_is_excused_by_a_control_that_was_late_within_its_step(
+    seen: float, woke: float, behind: float, forgiven: int
+) -> None:
+    pytest.importorskip("psutil")
+    from benchmarks.soak import excused
+
+    misses = [(5.0, 1), (seen, 3)]
+    assert excused(misses, [(7.0, 1.0), (woke, behind), (woke, behind)], hop=0.01, slack=0.003) == forgiven

@@ -47,6 +47,11 @@ __all__ = ["library"]  # a fixture
         ("loop", "steps", 0, "the schedule must be from"),
         ("loop", "excerpts", 0, "excerpts must be from 1"),
         ("batch", "size", 0, "size must be from 1"),
+        ("batch", "shift", -1.0, "shift must be from 0"),
+        ("batch", "shift", float("nan"), "shift must be from 0"),
+        ("batch", "seed", -1, "seed must be from 0"),
+        ("effects", "tone_gain", float("nan"), "tone_gain must be from 0"),
+        ("effects", "gain", [float("nan"), 0.0], "gain must be two numbers"),
         ("batch", "speed", [1.2, 0.8], "speed must be two numbers, the smaller first"),
         ("batch", "speed", [0.0, 1.0], "speed must be from 0.05"),
         ("batch", "remix", 1.5, "remix must be from 0 to 1"),
@@ -65,7 +70,7 @@ __all__ = ["library"]  # a fixture
 )
 def test_numbers_out_of_range(part: str | None, key: str, value: Any, message: str) -> None:
     config = to_dict(CONFIG)
-    (config if part is None else config[part])[key] = value
+    config |= {key: value} if part is None else {part: {**(config[part] or {}), key: value}}
     with pytest.raises(StreamsepError, match=message):
         from_dict(TrainConfig, config)
 
@@ -182,6 +187,18 @@ def test_a_second_save_of_one_step_may_be_killed(tmp_path: Path, monkeypatch: py
     assert parts.load(path) == Progress(step=5, best=1.0)
     parts.save(path, Progress(step=6), None)
     assert parts.load(path) == Progress(step=6) and [file.name for file in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_the_same_state_saved_twice_is_there_once(tmp_path: Path) -> None:
+    """Its parts have the names that they had."""
+    parts, path = Parts(), tmp_path / "state.pt"
+    for _ in range(2):
+        parts.save(path, Progress(step=5))
+        assert parts.load(path) == Progress(step=5)
+    names = {file.name for file in tmp_path.iterdir()}
+    parts.save(path, Progress(step=6))
+    assert parts.load(path) == Progress(step=6)
+    assert {file.name for file in tmp_path.iterdir()} & names == {"state.pt"}
 
 
 @pytest.mark.parametrize("content", [b'{"parts": 3}', b"{", None])

@@ -76,8 +76,12 @@ def test_rescaling_brings_weights_nearer_and_leaves_silence_silent() -> None:
     first, last = nn.Conv1d(64, 64, 8), nn.Conv1d(64, 8, 8)
     nn.init.normal_(first.weight, std=0.4)
     nn.init.zeros_(last.weight)
+    assert first.bias is not None
+    nn.init.ones_(first.bias)
+    scale = (float(first.weight.detach().std()) / 0.1) ** 0.5
     rescale(nn.Sequential(first, last), 0.1)
     assert float(first.weight.detach().std()) == pytest.approx(0.2, rel=0.03)
+    torch.testing.assert_close(first.bias.detach(), torch.full((64,), 1 / scale))
     assert not last.weight.any()
 
 

@@ -92,10 +92,12 @@ class Supervisor:
 
     def _watch_worker(self, now: float) -> None:
         alive = self._host.alive
+        if not alive:
+            self._moved = now  # what waits for one that loads is not its fault
         stuck = alive and self._stuck(now)
         if alive and not stuck:
             if not self._worker_back:
-                self._worker_back, self._moved = True, now
+                self._worker_back = True
                 self.tell("the worker is back")
             return
         if self._worker_back:

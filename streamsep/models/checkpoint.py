@@ -148,8 +148,8 @@ def _load_single(path: Path) -> nn.Module:
     if expected is not None and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
         raise StreamsepError(f"{path} and the .json beside it are not from the same save; copy both files anew")
     model = build_model(record.get("class"), record.get("config"), str(path.with_suffix(".json")))
-    for key in ("sources", "sample_rate"):
-        if key in record and to_dict(model.config).get(key, record[key]) != record[key]:
+    for key, built in {"sources": list(model.sources), "sample_rate": model.sample_rate}.items():  # type: ignore[arg-type]
+        if record.get(key, built) != built:
             raise StreamsepError(f"{path.with_suffix('.json')} contradicts itself about {key}; fetch or copy it anew")
     fill_model(model, widened(tensors), str(path))
     return model

@@ -67,7 +67,7 @@ def _room(stem: Samples, wet: float, rng: Generator, taps: int = 8) -> Samples:
         gain = wet * 10 ** (-delay / 0.2) * float(rng.choice((-1.0, 1.0)))
         for channel in (0, 1):
             shift = int(44100 * delay * rng.uniform(0.93, 1.07))
-            out[channel, shift:] += np.float32(gain) * stem[channel, : stem.shape[1] - shift]
+            out[channel, shift:] += np.float32(gain) * stem[channel, : max(stem.shape[1] - shift, 0)]
     return out
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from streamsep.models.config_checks import check_order, check_range
+
 RATE = 44100
 _LOWEST, _HIGHEST = 40.0, 16000.0  # Hz, between which the equaliser's knobs lie
 _SILENCE = 1e-8  # mean square of what is taken for silence, 80 dB below full scale
@@ -49,8 +51,8 @@ class EffectsConfig:
         wrong = [name for name in names if not 0 <= getattr(self, name) <= 1]
         if wrong or self.instrumental + self.vocals_only > 1:
             raise ValueError(f"{wrong[0] if wrong else 'instrumental + vocals_only'} must lie between 0 and 1")
-        if self.gain[0] > self.gain[1] or self.tone_gain < 0:
-            raise ValueError("gain must rise, and tone_gain must not be negative")
+        check_order("gain", self.gain)
+        check_range("tone_gain", self.tone_gain, 0, 300)
 
 
 class BatchEffects:

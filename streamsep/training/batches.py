@@ -65,6 +65,8 @@ class BatchConfig:
     def __post_init__(self) -> None:
         check_range("size", self.size, 1, 10**6)
         check_range("seconds", self.seconds, 0.001, 86400)
+        check_range("shift", self.shift, 0, 86400)
+        check_range("seed", self.seed, 0, 2**63 - 1)
         for name in ("remix", "in_time", "silence", "active", "respeed"):
             check_range(name, getattr(self, name), 0, 1)
         for name in ("gain", "own_gain", "overall", "speed"):

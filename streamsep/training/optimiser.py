@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from streamsep.errors import StreamsepError
 from streamsep.training.config import OptimiserConfig
 from streamsep.training.muon import QuickMuon
 
@@ -30,6 +31,9 @@ class Muon:
     2025, arXiv:2502.16982), so that both take the same learning rate. A kernel is a matrix of outputs by all the rest
     (of inputs by the rest, where it is transposed). Matrices of more than `largest` numbers, which would take longer
     than all else in the step, are AdamW's too. Weights decay under Muon only, not what AdamW moves here.
+
+    Raises:
+        StreamsepError: there is nothing for one of the two.
     """
 
     def __init__(self, model: nn.Module, config: OptimiserConfig, narrowest: int = 8, largest: int = 2_000_000) -> None:
@@ -40,6 +44,8 @@ class Muon:
         self._matrices = [nn.Parameter(p.detach().view(len(p), -1)) for p in self._kernels]
         chosen = set(map(id, self._kernels))
         rest = [p for p in trained if id(p) not in chosen]
+        if not (chosen and rest):
+            raise StreamsepError("muon needs kernels to train and other weights too; set optimiser: kind to adamw")
         self._adamw = torch.optim.AdamW(rest, lr=config.lr, betas=config.betas, weight_decay=0.0)
         self._muon = QuickMuon(self._matrices, lr=config.lr, weight_decay=config.weight_decay)
 
