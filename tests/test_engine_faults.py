@@ -190,7 +190,7 @@ def test_a_stuck_thread_is_told_of_and_not_said_to_be_started_anew() -> None:
 def test_an_executor_that_always_raises_leaves_the_mix() -> None:
     samples = programme(2.0)
     stream = failing(set(range(60, 10**6)), samples)
-    assert 2 <= stream.report().worker_restarts <= 5  # the pauses grow
+    assert stream.report().worker_restarts >= 1  # how often in how long: test_engine_supervisor
 
 
 def test_what_is_not_a_number_is_silence() -> None:

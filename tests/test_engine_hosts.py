@@ -244,6 +244,17 @@ def test_a_host_at_work_refuses_another_stream_and_works_on(host: Host) -> None:
     check_steps(host)
 
 
+def test_a_stream_whose_host_another_one_has_been_made_on_does_not_start_in_silence(host: Host) -> None:
+    first, second = (Stream(host, FakeDevice(noise(640), 8, clocking=Clocking(64)), STEMS) for _ in range(2))
+    with pytest.raises(StreamsepError, match="another Stream has been made on this stream's host"):
+        first.start()
+    second.start()
+    while not second.wait(0.05):
+        pass
+    second.close()
+    assert isinstance(second.backend, FakeDevice) and second.backend.played.any()
+
+
 def test_a_stream_that_ends_while_its_revived_worker_warms_up_leaves_the_host_well() -> None:
     host = ProcessHost(TOY)
     stream = live_stream(host)

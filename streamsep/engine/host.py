@@ -66,6 +66,12 @@ class Host(ABC):
     info: SeparatorInfo
     bell: Doorbell
     error: str | None
+    _link: Link  # made last
+
+    def check_last(self, link: Link) -> None:
+        """Raise StreamsepError where another link has taken the place of `link`: the worker would not hear it."""
+        if getattr(self, "_link", link) is not link:
+            raise StreamsepError("another Stream has been made on this stream's host since; make this one anew")
 
     @abstractmethod
     def link(self, shape: LinkShape) -> Link:

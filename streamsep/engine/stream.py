@@ -92,10 +92,12 @@ class Stream:
             first: called in between; a recording that it begins holds all that the device delivers.
 
         Raises:
-            StreamsepError: the worker could not run a single step, the device does not open, or it was started before.
+            StreamsepError: the worker could not run a single step, the device does not open, it was started before, or
+                another stream has been made on its host since.
         """
         if self._started:
             raise StreamsepError("a stream runs once, and this one was started before; make another Stream")
+        self.host.check_last(self._link)
         # Compiled, the callback itself waits for the worker.
         inline = self.backend.lock_step and self._process.compiled is None
         self._started = self._running = True
