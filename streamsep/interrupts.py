@@ -40,3 +40,17 @@ def interrupts_held() -> Iterator[None]:
     finally:
         for number in came[:1]:
             signal.raise_signal(number)
+
+
+@contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """What a signal's handler raised stays what it was where Python made a RuntimeError of it.
+
+    Its own `Condition` does, interrupted as it takes its lock back: as a thread starts or an event is waited for.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise

@@ -18,10 +18,12 @@ os.environ["STREAMSEP_MALLOC"] = "system"  # a test must not change the allocato
 
 
 def pytest_configure() -> None:
-    """A shell lets its background jobs ignore SIGINT, and their children too: tests send it to both."""
-    main = threading.current_thread() is threading.main_thread()
-    if main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell lets its background jobs ignore SIGINT, `nohup` SIGHUP, and their children too; tests send both."""
+    for name in ("SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)  # not every system has each
+        main = threading.current_thread() is threading.main_thread()
+        if main and number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from streamsep import cli
 from streamsep.errors import StreamsepError, telling
 from streamsep.evaluation import apart
 from streamsep.interrupts import interrupts_held
@@ -38,6 +40,32 @@ def test_an_interrupt_wins_over_what_was_made_of_it() -> None:
     with pytest.raises(KeyboardInterrupt), interrupts_held():
         signal.raise_signal(signal.SIGINT)
         raise StreamsepError("damaged")
+
+
+@pytest.mark.parametrize(("came", "code"), [(KeyboardInterrupt(), 130), (cli.Terminated(15), 143), (OSError(), None)])
+def test_an_interrupt_in_python_s_own_condition_is_no_error_of_ours(
+    came: BaseException, code: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it takes its lock back: what lets it go again then finds it free."""
+
+    class Busy(threading.Condition):
+        def _acquire_restore(self, state: object) -> None:
+            raise came
+
+    def run(args: argparse.Namespace) -> int:
+        condition = Busy(threading.Lock())
+        with condition:
+            condition.wait(0)
+        return 0
+
+    parser = argparse.ArgumentParser()
+    parser.set_defaults(run=run)
+    monkeypatch.setattr(cli, "build_parser", lambda: parser)
+    if code is None:
+        with pytest.raises(RuntimeError, match="release unlocked lock"):
+            cli.main([])
+    else:
+        assert cli.main([]) == code
 
 
 def test_what_is_ignored_stays_ignored_and_other_threads_hold_nothing() -> None:

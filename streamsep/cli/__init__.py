@@ -19,7 +19,7 @@ from typing import NoReturn, TextIO
 
 from streamsep import __version__
 from streamsep.errors import StreamsepError
-from streamsep.interrupts import signals_handled
+from streamsep.interrupts import interrupts_kept, signals_handled
 
 SUBCOMMANDS = (
     "separate",
@@ -98,7 +98,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except SystemExit:  # --help has been printed, or what is wrong with the usage
         sys.stdout.flush()
         raise
-    with _raising_on_signals(), _any_name_printable():
+    with _raising_on_signals(), _any_name_printable(), interrupts_kept():
         code = int(args.run(args))
         sys.stdout.flush()
     return code

@@ -92,8 +92,7 @@ class Stream:
             first: called in between; a recording that it begins holds all that the device delivers.
 
         Raises:
-            StreamsepError: the worker could not run a single step, the device does not open, it was started before, or
-                another stream has been made on its host since.
+            StreamsepError: worker or device do not start, the stream was started before, or its host is another's now.
         """
         if self._started:
             raise StreamsepError("a stream runs once, and this one was started before; make another Stream")
