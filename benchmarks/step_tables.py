@@ -90,9 +90,9 @@ def fits(row: Row) -> str:
 
 def sdr(row: Row) -> str:
     """The model's SDR: on the held-out songs where that was measured, else by the record of its weights."""
-    if not row["trained"]:
-        return "untrained"
     measured = held_out(json.loads((RESULTS / "quality.json").read_text(encoding="utf-8")), row["model"])
+    if measured is None and not row["trained"]:
+        return "untrained"
     found = row["sdr"] if measured is None else measured
     return "unknown" if found is None else f"{found:.2f}"
 

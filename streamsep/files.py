@@ -256,7 +256,7 @@ def _read_with_libsndfile(path: Path) -> tuple[Samples, int] | None:
                 tell_damage(path)
             reorder = file.format == "OGG" and file.channels == 6
             return samples[:, _FROM_OGG] if reorder else samples, file.samplerate
-    except soundfile.LibsndfileError:
+    except (soundfile.LibsndfileError, MemoryError):  # a damaged flac may claim any length, and all of it is reserved
         return None
 
 

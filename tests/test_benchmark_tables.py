@@ -52,6 +52,7 @@ def test_every_rtf_stands_beside_an_sdr() -> None:
     assert step_tables.sdr(row(model="mine")) == "4.18"
     assert step_tables.sdr(row(model="mine", sdr=None)) == "unknown"
     assert step_tables.sdr(row(model="live-6-small", trained=False, sdr=None)) == "untrained"
+    assert step_tables.sdr(row(trained=False, sdr=None)) == "2.50", "its weights came after its steps were timed"
 
 
 @pytest.mark.usefixtures("held_out")

@@ -269,3 +269,13 @@ def test_double_precision_agrees() -> None:
         got = stream(case_of(model), x, (1,))
         exact: Tensor = model.double()(x.double())
     assert_close(case_of(model), got.double(), exact, "float32 differs from float64")
+
+
+@pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16])
+def test_a_model_made_narrow_as_a_whole_names_the_way(narrow: torch.dtype) -> None:
+    model = tiny().to(narrow)
+    mix = torch.zeros(1, 2, 4 * model.hop, dtype=narrow)
+    with pytest.raises(ValueError, match=r"keep the model in float32, or use fused\(torch\.bfloat16\)"):
+        model(mix)
+    with pytest.raises(ValueError, match="keep the model in float32"):
+        model.step(mix, model.init_state(1, 4))

@@ -241,3 +241,13 @@ def test_mistakes_are_one_sentence(flags: list[str], message: str, capsys: pytes
     assert main(["latency", "-d", "cpu", *flags]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("streamsep: error: ") and message in error
+
+
+def test_help_does_not_speak_of_pipes_which_have_no_latency(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["latency", "--help"])
+    told = capsys.readouterr().out
+    assert "--input-device" in told and "pipe on" not in told
+    with pytest.raises(SystemExit):
+        main(["live", "--help"])
+    assert "pipe on" in capsys.readouterr().out

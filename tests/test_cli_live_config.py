@@ -240,6 +240,7 @@ def test_mistakes_in_a_preset_are_named(data: dict[str, object], message: str) -
         (["--latency", "lowest"], "argument --latency: latency is low, high or seconds"),
         (["--blocksize", "0"], "argument --blocksize: 0 is below 1"),
         (["--seconds", "0"], "'0' is not a positive number"),
+        (["--seconds", "1e300"], "'1e300' is above 1e+09"),
         (["--on-overload", "loud"], "invalid choice: 'loud'"),
         (["--pipe-format", "mp3"], "invalid choice: 'mp3'"),
         (["--int24", "--float32"], "not allowed with argument"),

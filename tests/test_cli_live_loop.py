@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from streamsep.cli import Terminated
-from streamsep.cli.live_display import TerminalDisplay
+from streamsep.cli.live_display import JsonDisplay, LineDisplay, TerminalDisplay
 from streamsep.cli.live_loop import play
 from streamsep.cli.live_snapshot import Figures, Level, Snapshot
 from streamsep.control.actions import Actions, Recording
@@ -164,18 +166,81 @@ def test_a_model_that_has_stopped_ends_it_unless_it_is_started_anew(restart: boo
     assert stream.closed == ["stream", "host"]
 
 
-@pytest.mark.parametrize("end", [None, ValueError("the first thing that went wrong")], ids=repr)
-def test_a_recording_that_cannot_end_keeps_neither_device_nor_model(end: Exception | None) -> None:
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (None, "the disk is gone"),
+        (ValueError("the first thing that went wrong"), "the first thing that went wrong"),
+        (KeyboardInterrupt(), None),
+    ],
+    ids=repr,
+)
+def test_a_recording_that_cannot_end_keeps_neither_device_nor_model(
+    end: BaseException | None, told: str | None
+) -> None:
     def fail() -> None:
         raise StreamsepError("the disk is gone")
 
-    stream: Any = FakeStream(end)
-    actions = Actions(FakeKnobs(), ("drums", "vocals"), Recording(Path("takes"), Codec()))
+    stream, display, actions = scene(end)
     actions.stop_recording = fail  # type: ignore[method-assign]
-    display: Any = FakeDisplay()
-    with pytest.raises(StreamsepError if end is None else ValueError, match=r"the disk is gone|the first thing"):
+    with pytest.raises(StreamsepError if end is None else type(end), match=told):
         play(stream, actions, display, record=True, keys=False)
     assert stream.closed == ["stream", "host"]
+    if isinstance(end, KeyboardInterrupt):
+        assert "the disk is gone" in display.told and display.told[-1] == "the report"
+
+
+def scene(end: BaseException | None) -> tuple[Any, Any, Actions]:
+    """A stream, what shows it, and what the keys would turn."""
+    actions = Actions(FakeKnobs(), ("drums", "vocals"), Recording(Path("takes"), Codec()))
+    return FakeStream(end), FakeDisplay(), actions
+
+
+def test_ctrl_c_during_the_end_ends_it_all_the_same() -> None:
+    """`q`, and then an impatient Ctrl-C."""
+    stream, display, actions = scene(None)
+    close, hurries = stream.close, [True]
+
+    def hurried() -> None:
+        if hurries:
+            hurries.pop()
+            signal.raise_signal(signal.SIGINT)
+        close()
+
+    stream.close = hurried
+    with pytest.raises(KeyboardInterrupt):
+        play(stream, actions, display, record=True, keys=False)
+    assert stream.closed == ["stream", "host"] or stream.closed == ["host", "stream", "host"]
+    assert display.told[-1] == "the report"
+
+
+def test_a_second_ctrl_c_as_the_first_is_tidied_up_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, display, actions = scene(KeyboardInterrupt())
+    start = threading.Timer.start
+
+    def started(timer: threading.Timer) -> None:
+        start(timer)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(threading.Timer, "start", started)
+    with pytest.raises(KeyboardInterrupt):
+        play(stream, actions, display, record=True, keys=False)
+    assert stream.closed == ["stream", "host"]
+    assert display.told[-1] == "the report"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+@pytest.mark.parametrize("kind", [LineDisplay, JsonDisplay])
+def test_a_log_on_a_full_disk_does_not_end_the_music(kind: type[LineDisplay] | type[JsonDisplay]) -> None:
+    full = open("/dev/full", "w")  # noqa: SIM115, its end is an error too
+    display = kind(full, full)
+    report: Any = SimpleNamespace(to_text=lambda: "the report", to_dict=dict)
+    display.tell("the worker is back")
+    display.tell("so it is")
+    with pytest.raises(OSError, match="No space left"):  # the report is what the run was for
+        display.end(report)
+    with contextlib.suppress(OSError):
+        full.close()
 
 
 def test_the_host_is_closed_though_nothing_was_recorded_or_begun() -> None:

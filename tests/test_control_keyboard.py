@@ -38,6 +38,7 @@ class Rig:
     def type(self, keys: str) -> None:
         for key in split_keys(keys):
             self._keyboard.press(key)
+            self._keyboard.finish(20)
 
 
 @pytest.fixture
@@ -151,6 +152,19 @@ def test_what_hinders_a_take_is_told_and_the_keys_go_on(rig: Rig) -> None:
     assert rig.knobs.recording is None
     assert list(rig.actions.notes) == ["the disk is full; make room"]
     assert rig.knobs.desk.mutes == {"drums"}
+
+
+def test_a_disk_that_does_not_answer_holds_up_no_other_key(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(rig.knobs, "record", lambda folder, codec: answer.wait(60))
+    keyboard = Keyboard(rig.actions)
+    for key in ("R", " ", "R"):
+        keyboard.press(key)
+    keyboard.finish(0.01)
+    assert rig.knobs.panic and not answer.is_set()
+    assert list(rig.actions.notes) == ["the disk has yet to answer; wait a moment"]
+    answer.set()
+    keyboard.finish(20)
 
 
 def test_help_tells_of_keys_that_work(rig: Rig) -> None:
@@ -300,6 +314,43 @@ def test_the_terminal_is_restored_after_an_exception(terminal: tuple[int, TextIO
         assert modes(stream) != before
         raise error
     assert modes(stream) == before
+
+
+def test_an_interrupt_as_the_reader_starts_restores_the_terminal(
+    terminal: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, stream = terminal
+    before, start = modes(stream), threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    reader = KeyReader(lambda key: None, stream)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt), reader:
+            pass
+    assert modes(stream) == before
+    reader._thread.join(20)
+    assert not reader._thread.is_alive()
+
+
+def test_a_key_that_hangs_does_not_hold_up_the_end(terminal: tuple[int, TextIO]) -> None:
+    person, stream = terminal
+    before, pressed, answer = modes(stream), threading.Event(), threading.Event()
+
+    def press(key: str) -> None:
+        pressed.set()
+        answer.wait(60)
+
+    with KeyReader(press, stream) as reader:
+        os.write(person, b"1")
+        assert pressed.wait(20)
+    assert reader._thread.is_alive() and modes(stream) == before
+    answer.set()
+    reader._thread.join(20)
+    assert not reader._thread.is_alive()
 
 
 def test_what_was_typed_and_not_read_does_not_reach_the_shell(terminal: tuple[int, TextIO]) -> None:

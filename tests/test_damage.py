@@ -96,6 +96,18 @@ def test_a_flac_of_unknown_length_is_read_wherever_songs_are(tmp_path: Path) -> 
 
 
 @needs_ffmpeg
+def test_a_flac_that_claims_more_than_memory_holds_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.flac"
+    samples = np.random.default_rng(0).integers(-3000, 3000, (44100, 2)).astype(np.int16)
+    soundfile.write(path, samples, 44100)
+    data = bytearray(path.read_bytes())
+    sizes = int.from_bytes(data[18:26], "big")  # of a STREAMINFO block: the lower 36 bits are the frames
+    data[18:26] = (sizes >> 36 << 36 | 1 << 35).to_bytes(8, "big")
+    path.write_bytes(data)
+    assert np.array_equal(read_audio(path)[0], samples.T / np.float32(32768))
+
+
+@needs_ffmpeg
 def test_an_mp3_that_does_not_tell_its_length_is_read_to_its_end(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

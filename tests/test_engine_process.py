@@ -162,6 +162,22 @@ def test_a_period_that_grows_while_it_plays_is_told_once(compiled: bool) -> None
 
 
 @pytest.mark.parametrize("compiled", [False, True])
+def test_a_separate_input_whose_period_grows_is_told_once(compiled: bool) -> None:
+    device = HandCranked(compiled, two=True)
+    host = ThreadHost(make_executor("eager", DelaySplit(8, 24), max_chunk=8))
+    stream = Stream(host, device)
+    stream.start()
+    told = []
+    for frames in (16, 64, 500, 700):
+        device.hear(noise(frames), 0.0)
+        told.append(stream.events())
+    stream.close()
+    host.close()
+    sentence = "the input device now delivers blocks of 500 frames, and the delay was made for 64: its sound is torn"
+    assert told == [[], [], [f"{sentence}; start again"], []]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
 def test_two_devices_are_held_together(compiled: bool) -> None:
     samples = tone(30000, 300.0)
     device = HandCranked(compiled, two=True)

@@ -42,6 +42,15 @@ def test_no_room_in_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         standard.SharedMemory(names[0])
 
 
+def test_no_shared_memory_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(**_: Any) -> None:
+        raise OSError(27, "File too large")
+
+    monkeypatch.setattr(shared_memory, "SharedMemory", refused)
+    with pytest.raises(StreamsepError, match=r"no room for 2 MB of shared memory \(File too large\); make"):
+        SharedBytes(2_000_000)
+
+
 def twice(x: float) -> float:
     return 2 * x
 

@@ -37,7 +37,7 @@ class Rig:
         self.host = stand_in(alive=True, error=None, info=stand_in(hop=HOP), revive=self.revive)
         self.device = stand_in(lost=None, reopen=self.reopen)
         self.link = Link(LinkShape(2, 2, 400, 400))
-        self.process = stand_in(silence=self.silence, longest_block=64, max_block=64)
+        self.process = stand_in(silence=self.silence, longest_block=64, max_block=64, longest_input=32, input_block=32)
         self.desk = stand_in(reset=lambda: self.calls.append("reset"))
         self.revives = self.reopens = True
         monkeypatch.setattr("streamsep.engine.supervisor.time", stand_in(monotonic=lambda: self.now))
@@ -155,4 +155,11 @@ def test_a_period_that_has_grown_is_told_once(rig: Rig) -> None:
     rig.process.longest_block = 65
     (told,) = rig.supervisor.events()
     assert "blocks of 65 frames, and the queue was made for 64; start again" in told
+    assert rig.supervisor.events() == []
+
+
+def test_a_period_of_the_input_that_has_grown_is_told_once(rig: Rig) -> None:
+    rig.process.longest_input = 33
+    (told,) = rig.supervisor.events()
+    assert told.startswith("the input device now delivers blocks of 33 frames, and the delay was made for 32")
     assert rig.supervisor.events() == []

@@ -14,7 +14,7 @@ import soundfile
 
 from streamsep.engine.executor import make_executor
 from streamsep.engine.link import Counter
-from streamsep.engine.recorder import Recorder
+from streamsep.engine.recorder import Recorder, why_gaps
 from streamsep.engine.ring import Ring
 from streamsep.engine.stream import Stream, StreamConfig
 from streamsep.engine.thread_host import ThreadHost
@@ -174,3 +174,21 @@ def test_sixty_four_megabytes_stay_free(tmp_path: Path, monkeypatch: pytest.Monk
     else:
         recorder.start()
         recorder.stop(20)
+
+
+def test_a_take_of_a_model_that_waits_longer_than_the_disk_may(device: HandCranked, tmp_path: Path) -> None:
+    host = ThreadHost(make_executor("eager", DelaySplit(8, 44096), max_chunk=8))
+    stream = Stream(host, device, StreamConfig(record_seconds=0.5))
+    stream.start()
+    stream.record(tmp_path, CODEC)
+    play(device, noise(64 * 800))
+    assert len(stream.stop_recording()) == 5 and stream.events() == []
+    stream.close()
+    host.close()
+
+
+def test_gaps_for_want_of_stems_are_not_blamed_on_the_disk() -> None:
+    stems = Ring(2, 100)
+    assert why_gaps(stems).startswith("no stems came")
+    stems.write(noise(50))
+    assert why_gaps(stems).startswith("the disk does not keep up")

@@ -12,7 +12,7 @@ from streamsep.errors import StreamsepError
 from streamsep.models.apply import apply_model
 from streamsep.models.bag import BagOfModels
 from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
-from streamsep.models.precision import compile_networks, quantise
+from streamsep.models.precision import compile_networks, compiled, quantise
 from tests.reference import noise, relative_error
 
 CONFIG = HTDemucsConfig(channels=8, nfft=2048, bottom_channels=32, layers=2, heads=4, segment=0.25)
@@ -84,3 +84,21 @@ def test_networks_compile_whole_and_say_the_same(model: HTDemucs, mix: Tensor) -
     compile_networks(bag, backend=backend)
     assert relative_error(apply_model(bag, mix, workers=1), apply_model(model, mix)) < 1e-5
     assert len(graphs) == 1, "one graph without breaks, which serves both members"
+
+
+def test_what_the_compiler_cannot_do_is_a_sentence(model: HTDemucs, mix: Tensor) -> None:
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> torch.fx.GraphModule:
+        raise RuntimeError("No working C++ compiler found\nin any of")
+
+    compile_networks(model, backend=backend)
+    told = r"^the model cannot be compiled \([^\n]*No working C\+\+ compiler found[^\n]*\); leave out --compile, or"
+    with pytest.raises(StreamsepError, match=told):
+        apply_model(model, mix)
+
+
+def test_errors_of_a_compiled_function_stay_its_own() -> None:
+    def refuse(x: Tensor) -> Tensor:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        compiled(refuse, "leave it", backend="eager")(torch.zeros(1))

@@ -15,8 +15,9 @@ import soundfile
 import torch
 from PIL import Image
 
-from streamsep.evaluation.report.attention import TO_FREQUENCY, TO_TIME, attention_maps
+from streamsep.evaluation.report.attention import TO_FREQUENCY, TO_TIME, attention_maps, write_attention
 from streamsep.evaluation.report.excerpts import write_picture, write_sounds
+from streamsep.evaluation.systems import System
 from streamsep.models.htdemucs import HTDemucs, HTDemucsConfig
 from tests.models import tiny
 from tests.reports import HOSTILE, STEMS, make_report
@@ -123,6 +124,13 @@ def test_less_than_a_hop_has_no_attention() -> None:
     model = tiny()
     assert attention_maps(model, torch.randn(2, model.hop - 1), [(0, 0)]) == []
     assert attention_maps(model, torch.randn(2, model.hop), [(0, 0)]) != []
+
+
+def test_attention_is_drawn_on_the_cpu_wherever_the_system_separates(tmp_path: Path) -> None:
+    facts = write_attention(
+        System("small", "stream", "live-23-small", device="meta"), np.zeros((8192, 2), np.float32), [(0, 0)], tmp_path
+    )
+    assert facts and all((tmp_path / fact["file"]).exists() for fact in facts)
 
 
 def test_attention_of_the_offline_model() -> None:

@@ -62,6 +62,17 @@ def test_what_is_left_after_silencing_sounds() -> None:
     assert (batch.mix.abs().amax((1, 2)) > 0).all()
 
 
+@pytest.mark.parametrize("remix", [0.0, 1.0])
+def test_one_stem_alone_is_left_as_often_as_it_is_asked(remix: float) -> None:
+    def sounding(alone: float) -> torch.Tensor:
+        config = replace(CONFIG, remix=remix, extra={}, silence=0.0, alone=alone, size=100)
+        return BatchMaker(make_library(), config, STEMS, HOP)(0).sources.abs().amax((2, 3)) > 0
+
+    assert (sounding(1.0).sum(1) == 1).all() and (sounding(1.0).sum(0) > 10).all()
+    assert 20 < (sounding(0.4).sum(1) == 1).sum() < 60
+    assert (sounding(0.0).sum(1) > 1).all()
+
+
 def test_a_stem_that_its_song_lacks_is_silent_in_the_own_mix() -> None:
     config = replace(CONFIG, remix=0.0, extra={}, silence=0.0, size=24)
     batch = BatchMaker(make_library(), config, STEMS, HOP)(0)

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ from streamsep.training.batches import Batch, BatchConfig, BatchMaker
 from streamsep.training.clips import BLOCK, Clip
 from streamsep.training.config import LoopConfig, OptimiserConfig, TrainConfig
 from streamsep.training.data import STEMS, Library, Song
-from streamsep.training.loop import train
+from streamsep.training.loop import Trainer, train
 from streamsep.training.losses import LossConfig
 from streamsep.training.objective import Objective
 from streamsep.training.optimiser import Average, Muon, learning_rate, optimiser_of
@@ -197,6 +198,20 @@ def test_training_lowers_the_loss_and_writes_what_it_says(tmp_path: Path, librar
     assert training["songs"] == ["song0", "song1"] and training["validation_songs"] == ["song2"]
     assert training["steps"] == 40 and set(training["validation"]["sdr"]) == set(STEMS)
     assert len((tmp_path / "validation.csv").read_text().splitlines()) == 2
+
+
+def test_a_compiled_run_validates_its_average(
+    tmp_path: Path, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiled network is bound to the weights it was made of: the average's copy must come before."""
+    monkeypatch.setattr(Objective, "compile_networks", partialmethod(Objective.compile_networks, "eager"))
+    config = replace(CONFIG, loop=replace(CONFIG.loop, compile=True))
+    trainer = Trainer(
+        tiny(), library, config, tmp_path, world=World(), export=None, report=Report(tmp_path, quiet=True)
+    )
+    average: Any = trainer.average.model
+    assert average.network.__self__ is average
+    assert "network" in vars(trainer.model)
 
 
 def test_a_gradient_that_is_not_finite_is_left_out(tmp_path: Path, library: Library) -> None:

@@ -54,6 +54,11 @@ __all__ = ["library"]  # a fixture
         ("effects", "gain", [float("nan"), 0.0], "gain must be two numbers"),
         ("batch", "speed", [1.2, 0.8], "speed must be two numbers, the smaller first"),
         ("batch", "speed", [0.0, 1.0], "speed must be from 0.05"),
+        ("batch", "speed", [0.9, 1e9], "speed must be from 0.05"),
+        ("batch", "gain", [0.0, 1e5], "gain must be from -300"),
+        ("batch", "alone", 1.5, "alone must be from 0 to 1"),
+        ("loop", "part_megabytes", float("inf"), "part_megabytes must be from 0.01"),
+        ("loop", "log_seconds", float("nan"), "log_seconds must be from 0"),
         ("batch", "remix", 1.5, "remix must be from 0 to 1"),
         (None, "lookaheads", [-1], "lookaheads must be from 0"),
         ("loss", "warm", -0.25, "warm must be from 0"),
@@ -150,8 +155,13 @@ def test_rows_of_a_run_killed_before_its_first_save_are_made_again(tmp_path: Pat
 def test_a_finished_run_is_not_validated_again(tmp_path: Path, library: Library) -> None:
     run(library, tmp_path)
     before = (tmp_path / "validation.csv").read_text()
-    assert run(library, tmp_path, resume=True)["progress"]["step"] == 8
+    told: list[Any] = []
+    state = run(
+        library, tmp_path, resume=True, export=lambda model, path, record: told.append(record["training"]["validation"])
+    )
+    assert state["progress"]["step"] == 8
     assert (tmp_path / "validation.csv").read_text() == before
+    assert told and all(set(score["sdr"]) == set(Toy.sources) for score in told), "the record keeps what was found"
 
 
 class Parts:

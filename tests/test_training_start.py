@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.backends.debugging import aot_eager
 
 from streamsep.errors import StreamsepError
 from streamsep.models.causal_htdemucs import CausalHTDemucs
@@ -133,19 +135,32 @@ def test_a_warm_state_gives_the_same_loss_and_no_gradient_through_the_past(bf16:
         assert parameter.grad is not None and bool(torch.isfinite(parameter.grad).all())
 
 
-@pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_a_compiled_step_has_the_same_loss_and_gradients() -> None:
     """By the tracing and the derivatives of the compiler alone: its C++ takes minutes, and is PyTorch's to test."""
-    batch, found = make_batch(), []
-    for compiled in (False, True):
+    whole = make_batch()
+    known = torch.tensor([[1.0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]]).expand(*whole.known.shape)
+    batches = whole, whole._replace(known=known), whole._replace(band=torch.full(whole.known.shape[:2], 9000.0))
+    found, graphs = [], []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+        graphs.append(graph)
+        return aot_eager(graph, inputs)
+
+    for fused in (False, True):
         model = tiny().train()
         objective = Objective(model, replace(CONFIG, energy=0.3, rests=0.1))
-        if compiled:
-            objective.compile(backend="aot_eager", dynamic=False)
-        loss, _ = objective(batch)
-        loss.backward()
-        found.append([loss.detach(), *(p.grad for p in model.parameters())])
+        if fused:
+            objective.compile_networks(backend)
+        losses = [objective(batch)[0] for batch in batches]
+        torch.stack(losses).sum().backward()
+        found.append([*(loss.detach() for loss in losses), *(p.grad for p in model.parameters())])
     torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
+    assert len(graphs) == 1, "one graph, whatever the batch knows"
+
+
+def test_only_our_networks_are_compiled() -> None:
+    with pytest.raises(StreamsepError, match="not compiled; set loop: compile to false"):
+        Objective(nn.Linear(2, 2), CONFIG).compile_networks()
 
 
 def test_the_offline_model_trains_through_the_same_objective_but_has_no_state() -> None:

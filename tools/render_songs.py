@@ -98,6 +98,8 @@ def rendered(jobs: list[tuple[Order, int]], processes: int) -> Iterator[tuple[in
     # Spawned, so that no process shares a synthesiser with another.
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         yield from pool.imap_unordered(render, jobs)
+        pool.close()  # and wait: a process that is killed leaves semaphores behind, of which Python then warns
+        pool.join()
 
 
 @telling("render_songs")

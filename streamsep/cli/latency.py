@@ -50,7 +50,7 @@ def add_parser(subparsers: Any) -> None:
     add_waiting_flags(parser)
     add_executor_flag(parser, None)
     device = parser.add_argument_group("audio device")
-    add_device_flags(device)
+    add_device_flags(device, pipes=False)
     device.add_argument(
         "--no-device", action="store_true", help="a device that adds nothing but its own block, for plans on paper"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -62,7 +63,7 @@ class LineDisplay:
         print(report.to_text(), file=self._report, flush=True)
 
     def _print(self, text: str) -> None:
-        print(f"streamsep: {text}", file=self._stream, flush=True)
+        _say(f"streamsep: {text}", self._stream)
 
     def __enter__(self) -> LineDisplay:
         """See `Display`."""
@@ -87,10 +88,19 @@ class JsonDisplay(LineDisplay):
 
     def end(self, report: StreamReport) -> None:
         """See `Display`."""
-        self._put("report", report.to_dict())
+        print(json_line("report", report.to_dict()), file=self._report, flush=True)
 
     def _put(self, kind: str, values: dict[str, Any]) -> None:
-        print(json_line(kind, values), file=self._stream, flush=True)
+        _say(json_line(kind, values), self._stream)
+
+
+def _say(line: str, stream: TextIO) -> None:
+    """A line of a log; a disk without room loses it, for the music is worth more."""
+    try:
+        print(line, file=stream, flush=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 class TerminalDisplay(LineDisplay):

@@ -70,16 +70,16 @@ def add_live_flags(parser: argparse.ArgumentParser) -> None:
     _add_other_flags(parser.add_argument_group("display and trouble-shooting"))
 
 
-def add_device_flags(group: Any) -> None:
+def add_device_flags(group: Any, *, pipes: bool = True) -> None:
     """Device, rate, block and queue."""
-    where = "number or part of the name; - is a pipe"
     for letter, name, pipe in (("i", "input", "stdin"), ("o", "output", "stdout")):
+        where = "number or part of the name" + (f"; - is a pipe on {pipe}" if pipes else "")
         group.add_argument(
             f"-{letter}",
             f"--{name}-device",
             type=parse_device,
             metavar="DEVICE",
-            help=f"{where} on {pipe} (default: the system's)",
+            help=f"{where} (default: the system's)",
         )
     group.add_argument("--host-api", metavar="NAME", help="ALSA, JACK, ASIO, WASAPI, CoreAudio, ... (part of the name)")
     group.add_argument(

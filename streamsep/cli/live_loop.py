@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from streamsep.engine.stream import Stream
 
 _PATIENCE = 0.8  # seconds from Ctrl-C to the end, whatever hangs
+_LAST_KEY = 0.2  # seconds that what a key began may take when the keys have ended
 _UNHEARD = "who listened has gone, so the music ends here; keep the program behind the pipe running"
 _TICK = 0.1
 
@@ -56,13 +57,16 @@ def play(stream: Stream, actions: Actions, display: Display, *, record: bool, ke
                 if isinstance(error, BrokenPipeError):
                     display.tell(_UNHEARD)
             raise
-    except KeyboardInterrupt as stop:  # which may come while an error is tidied up: a closed terminal is both
+        _close(stream, actions)
+    except KeyboardInterrupt as stop:  # also one that comes while an end or an error is tidied up
         with _ending_soon(stop.code if isinstance(stop, Terminated) else 130):
-            _close(stream, actions)
+            try:
+                _close(stream, actions)
+            except Exception as error:  # told, and no reason to forget who ended it
+                actions.notes.append(str(error))
             with contextlib.suppress(OSError):  # a terminal that has gone
                 _report(stream, actions, display)
         raise
-    _close(stream, actions)
     _report(stream, actions, display)
 
 
@@ -106,8 +110,12 @@ def _keyboard(actions: Actions) -> Iterator[None]:
     if not can_read_keys(sys.stdin):
         yield
         return
-    with KeyReader(Keyboard(actions).press):
-        yield
+    keyboard = Keyboard(actions)
+    try:
+        with KeyReader(keyboard.press):
+            yield
+    finally:
+        keyboard.finish(_LAST_KEY)
 
 
 @contextlib.contextmanager
@@ -115,9 +123,9 @@ def _ending_soon(code: int) -> Iterator[None]:
     """End the process with `code` if the block takes longer than a person waits; more signals do not disturb it."""
     clock = threading.Timer(_PATIENCE, os._exit, (code,))
     clock.daemon = True
-    clock.start()
-    try:
-        with signals_handled(SIGNALS, signal.SIG_IGN):
+    with signals_handled(SIGNALS, signal.SIG_IGN):
+        clock.start()
+        try:
             yield
-    finally:
-        clock.cancel()
+        finally:
+            clock.cancel()

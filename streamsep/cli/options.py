@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+_MOST = 1e9  # of what flags count: 30 years of seconds, and their frames still fit into 64 bits
 
 
 def add_model_flags(parser: argparse.ArgumentParser, default: str = STREAM_DEFAULT) -> None:
@@ -134,6 +135,8 @@ def positive_float(text: str) -> float:
         value = math.nan
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    if value > _MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is above {_MOST:g}")
     return value
 
 

@@ -20,6 +20,7 @@ _KEY = re.compile(r"\x1b[\[O](?P<arrow>[ABCD])|\x1b(?:[\[O][0-?]*[ -/]*[@-~]|.)?
 _WINDOWS_ARROWS = {"H": "\x1b[A", "P": "\x1b[B", "M": "\x1b[C", "K": "\x1b[D"}
 # The beginning of a sequence whose end has yet to come, or Escape alone.
 _UNFINISHED = re.compile(r"\x1b(?:[\[O][0-?]*[ -/]*)?\Z")
+_LEAVE = 0.3  # seconds that a key in hand may take; what hangs in a disk is left behind
 _GO_ON = 0.1  # seconds after which what is unfinished stays so
 _POLL = 0.05  # seconds between looks at the keyboard, on Windows
 
@@ -75,14 +76,22 @@ class KeyReader:
         self._thread = threading.Thread(target=self._run, name="streamsep-keys", daemon=True)
 
     def __enter__(self) -> KeyReader:
-        self._terminal.open()
-        self._thread.start()
+        try:
+            self._terminal.open()
+            self._thread.start()
+        except BaseException:  # Ctrl-C on the way
+            self._leave()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         try:
             self._terminal.stop()
-            self._thread.join()
+            if self._thread.is_alive():
+                self._thread.join(_LEAVE)
         finally:
             self._terminal.close()
 
@@ -183,21 +192,26 @@ else:
                 if not ready:
                     return ""
                 data = b"" if self._wake_read in ready else os.read(self._descriptor, 1024)
-            except OSError:
+            except (OSError, ValueError):  # also closed meanwhile
                 return None
             return self._decode(data) if data else None
 
         def stop(self) -> None:
             """Let `read` return."""
-            os.write(self._wake_write, b"x")
+            if self._wake_write >= 0:
+                os.write(self._wake_write, b"x")
 
         def close(self) -> None:
             """Restore the settings; a terminal that has gone needs no restoring."""
             import termios
 
             self._restore_handler()
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+            ends, self._wake_read, self._wake_write = (self._wake_read, self._wake_write), -1, -1
+            for end in ends:
+                if end >= 0:
+                    os.close(end)
+            if not self._before:
+                return
             try:
                 # Now, not after the output: a terminal that has stopped would let us wait for ever.
                 termios.tcsetattr(self._descriptor, termios.TCSANOW, self._before)

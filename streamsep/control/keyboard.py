@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import partial
 
@@ -40,6 +41,7 @@ class Keyboard:
 
     def __init__(self, actions: Actions) -> None:
         self._actions = actions
+        self._take: threading.Thread | None = None
         self._meanings: dict[str, Callable[[], None]] = {
             "right": actions.select_next,
             "\t": actions.select_next,
@@ -56,7 +58,7 @@ class Keyboard:
             "p": actions.toggle_panic,
             " ": actions.toggle_panic,
             "r": actions.reset,
-            "R": actions.toggle_recording,
+            "R": self._toggle_recording,
             "q": actions.end,
             "?": actions.toggle_help,
         }
@@ -68,7 +70,25 @@ class Keyboard:
     def press(self, key: str) -> None:
         """Do what `key` means."""
         if key in self._meanings:
-            try:
-                self._meanings[key]()
-            except StreamsepError as error:
-                self._actions.notes.append(str(error))
+            self._do(self._meanings[key])
+
+    def finish(self, patience: float) -> None:
+        """Wait at most `patience` seconds for what a key has begun."""
+        if self._take is not None:
+            self._take.join(patience)
+
+    def _do(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except StreamsepError as error:
+            self._actions.notes.append(str(error))
+
+    def _toggle_recording(self) -> None:
+        """Beside the keys, in a thread of its own: a disk that does not answer must not hold up the panic key."""
+        if self._take is not None and self._take.is_alive():
+            self._actions.notes.append("the disk has yet to answer; wait a moment")
+            return
+        self._take = threading.Thread(
+            target=self._do, args=(self._actions.toggle_recording,), name="streamsep-take", daemon=True
+        )
+        self._take.start()

@@ -43,9 +43,10 @@ _PATIENCE = 200_000  # naps of 100 microseconds that a device in lock step waits
 
 # Slots of the numbers that the C functions keep: frames still wanted (negative: for ever), the bell's file descriptor
 # or -1, the address of these numbers themselves, the worker's hop and path, the device's shape; then a time (in seconds
-# and nanoseconds) for each of the two callbacks, and the frames of the longest block so far.
+# and nanoseconds) for each of the two callbacks, and the frames of the longest block of each so far.
 LEFT, BELL, ADDRESS, HOP, PATH, LOCK_STEP, INPUTS, OUTPUTS, BLOCK, INPUT_BLOCK, SEPARATE = range(11)
-NOW, INPUT_NOW, LONGEST = 11, 13, 15
+NOW, INPUT_NOW, LONGEST, LONGEST_INPUT = 11, 13, 15, 16
+_SLOTS = 17
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Machine:
 
     def to_array(self) -> Whole:
         """The slots LEFT to SEPARATE."""
-        own, plan = np.zeros(16, dtype=np.int64), self.plan
+        own, plan = np.zeros(_SLOTS, dtype=np.int64), self.plan
         own[LEFT] = -1 if self.frames is None else self.frames
         own[ADDRESS] = own.ctypes.data
         own[BELL], own[HOP], own[PATH], own[LOCK_STEP] = self.bell, self.hop, self.path, self.lock_step
@@ -108,6 +109,11 @@ class CompiledCallbacks:
     def longest_block(self) -> int:
         """Frames of the longest block of the output device so far."""
         return int(self._own[LONGEST])
+
+    @property
+    def longest_input(self) -> int:
+        """Frames of the longest block of a separate input device so far."""
+        return int(self._own[LONGEST_INPUT])
 
 
 def prepare() -> None:
@@ -152,6 +158,7 @@ def play(core: CallbackState, edge: EdgeState, own: Whole, indata: Audio, outdat
 def hear(edge: EdgeState, own: Whole, indata: Audio) -> None:
     """One block of an input that is a device of its own."""
     now = clock(own, INPUT_NOW)
+    own[LONGEST_INPUT] = max(own[LONGEST_INPUT], indata.shape[0])
     for start in range(0, indata.shape[0], own[INPUT_BLOCK]):
         capture(edge, indata[start : min(indata.shape[0], start + own[INPUT_BLOCK])], now)
 

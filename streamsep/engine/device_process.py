@@ -36,7 +36,7 @@ class DeviceProcess:
 
     Attributes:
         panic: the outputs are silenced because someone wants it.
-        max_block: the longest block that the delay was made for.
+        max_block: the longest block that the delay was made for; input_block: likewise of a separate input device.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class DeviceProcess:
     ) -> None:
         self._counters, self._edge, self._core, self._bell = link.counters, edge, core, host.bell
         self.max_block, self._longest = edge.plan.max_block, 0
+        self.input_block, self._longest_input = edge.plan.input_block, 0
         self._left = frames
         self.panic = self._gone = False
         self._callbacks = callbacks
@@ -92,6 +93,7 @@ class DeviceProcess:
     def capture(self, indata: Audio) -> None:
         """See `LiveProcess`."""
         size, now = self._edge.plan.input_block, time.monotonic()
+        self._longest_input = max(self._longest_input, indata.shape[1])
         for start in range(0, indata.shape[1], size):
             self._edge.capture(indata[:, start : start + size], now)
 
@@ -99,6 +101,11 @@ class DeviceProcess:
     def longest_block(self) -> int:
         """Frames of the longest block of the output device so far."""
         return self._longest if self._callbacks is None else max(self._longest, self._callbacks.longest_block)
+
+    @property
+    def longest_input(self) -> int:
+        """Frames of the longest block of a separate input device so far; 0 where there is none."""
+        return max(self._longest_input, 0 if self._callbacks is None else self._callbacks.longest_input)
 
     def peaks(self) -> dict[str, float]:
         """The peaks of input and output since the last call (linear)."""

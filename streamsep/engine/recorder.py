@@ -207,6 +207,13 @@ class Recorder:
         self._paths.clear()
 
 
+def why_gaps(stems: Ring) -> str:
+    """Why a recording has gaps, in a sentence: its disk takes nothing, or no stems come to go with the mix."""
+    if stems.readable < stems.capacity // 2:
+        return "no stems came for longer than a recording waits, so it has silent gaps; choose a smaller model"
+    return "the disk does not keep up, the recording has silent gaps; choose a faster one"
+
+
 def _fresh_folder(parent: Path) -> Path:
     """A new folder in `parent`, named after the time; a second one of the same second gets a number."""
     parent.mkdir(parents=True, exist_ok=True)

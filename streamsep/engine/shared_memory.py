@@ -32,7 +32,12 @@ class SharedBytes:
     """
 
     def __init__(self, nbytes: int, name: str | None = None) -> None:
-        self._memory = SharedMemory(name=name, create=name is None, size=nbytes)
+        try:
+            self._memory = SharedMemory(name=name, create=name is None, size=nbytes)
+        except OSError as error:
+            if name is not None:
+                raise
+            raise _no_room(nbytes, error) from None
         self.name = self._memory.name
         if name is None:
             self._reserve(nbytes)
@@ -50,11 +55,15 @@ class SharedBytes:
         except OSError as error:
             self._memory.close()
             self._memory.unlink()
-            raise StreamsepError(
-                f"there is no room for {nbytes / 1e6:.0f} MB of shared memory ({error.strerror}); make /dev/shm "
-                "larger, or choose --worker thread"
-            ) from None
+            raise _no_room(nbytes, error) from None
 
     def unlink(self) -> None:
         """Take the name away: nobody can join from now on."""
         self._memory.unlink()
+
+
+def _no_room(nbytes: int, error: OSError) -> StreamsepError:
+    return StreamsepError(
+        f"there is no room for {nbytes / 1e6:.0f} MB of shared memory ({error.strerror}); make /dev/shm "
+        "larger, or choose --worker thread"
+    )

@@ -16,7 +16,7 @@ from streamsep.engine.edge_plan import EdgePlan
 from streamsep.engine.host import Host, Job
 from streamsep.engine.link import Counter, Link, LinkShape
 from streamsep.engine.mixer import channels_of
-from streamsep.engine.recorder import Recorder
+from streamsep.engine.recorder import Recorder, why_gaps
 from streamsep.engine.routing import routing_matrix
 from streamsep.engine.stats import StepRecorder, StreamReport
 from streamsep.engine.stream_config import StreamConfig, check_queue
@@ -121,11 +121,11 @@ class Stream:
     def stop(self) -> None:
         """End the device, then the worker, then any recording."""
         if self._running:
-            self._running = False
             self._supervisor.stop()
             self.backend.stop()
             self.host.end()
             self.stop_recording()
+            self._running = False  # last: who is interrupted on the way may begin again
 
     def close(self) -> None:
         """Stop; may be called again."""
@@ -225,7 +225,7 @@ class Stream:
         gaps = int(self._link.counters[Counter.MIX_GAPS] + self._link.counters[Counter.STEM_GAPS])
         if gaps > self._gaps and not self._told_gaps:
             self._told_gaps = True
-            self._supervisor.tell("the disk does not keep up, the recording has silent gaps; choose a faster one")
+            self._supervisor.tell(why_gaps(self._link.stems))
         self._gaps = gaps
 
     def report(self) -> StreamReport:
@@ -288,7 +288,7 @@ class Stream:
         inputs = round(config.catch_up_seconds * rate) + self._budget.lag
         inputs += (info.max_chunk + 2) * info.hop + 2 * self._plan.max_core
         outputs = self._budget.path + inputs + self._plan.max_core
-        record = max(1, round(config.record_seconds * rate))
+        record = round(config.record_seconds * rate) + info.latency if config.record_seconds else 1
         shape = LinkShape(2, channels_of(config.routing, info.sources), inputs, outputs, stems, record)
         link = self.host.link(shape)
         link.output.write_silence(self._budget.path)

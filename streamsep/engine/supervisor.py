@@ -64,7 +64,7 @@ class Supervisor:
         self._host, self._backend, self._link = host, backend, link
         self._process, self._desk, self._patience = process, desk, patience
         self._worker_pause, self._device_pause = Backoff(0.2, 10.0), Backoff(0.25, 4.0)
-        self._worker_back, self._told_block = True, False
+        self._worker_back, self._told_block, self._told_input = True, False, False
         self._events: list[str] = []
         self._thread: threading.Thread | None = None
         self._progress, self._moved = (-1, -1), 0.0
@@ -121,6 +121,11 @@ class Supervisor:
             self._told_block = True
             blocks = f"the device now delivers blocks of {longest} frames"
             self.tell(f"{blocks}, and the queue was made for {expected}; start again")
+        longest, expected = self._process.longest_input, self._process.input_block
+        if longest > expected and not self._told_input:
+            self._told_input = True
+            blocks = f"the input device now delivers blocks of {longest} frames"
+            self.tell(f"{blocks}, and the delay was made for {expected}: its sound is torn; start again")
 
     def _watch_device(self, now: float) -> None:
         if self._thread is not None:

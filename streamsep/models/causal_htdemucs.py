@@ -197,6 +197,10 @@ class CausalHTDemucs(nn.Module):
         """What the networks are given, and the states of level, dry line, STFT and delayed spectrum."""
         if not mix.shape[-1] or mix.shape[-1] % self.hop:
             raise ValueError(f"{mix.shape[-1]} samples are not whole hops of {self.hop}")
+        if mix.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"there is no STFT of {mix.dtype}; keep the model in float32, or use fused(torch.bfloat16)"
+            )
         level, level_after = run(self.level, mix, s.level)
         dry, dry_after = run(self.dry, torch.cat([mix, level], 1), s.dry)
         normed = mix / level

@@ -56,4 +56,29 @@ def compile_networks(model: nn.Module, backend: str | Callable[..., Any] = "indu
     if not parts:
         raise StreamsepError(f"a model of the class {type(model).__name__} is not compiled; leave out --compile")
     for part in parts:
-        part.network = torch.compile(part.network, backend=backend)  # type: ignore[method-assign]
+        part.network = compiled(part.network, "leave out --compile", backend=backend)  # type: ignore[method-assign]
+
+
+def compiled(function: Callable[..., Any], cure: str, **options: Any) -> Callable[..., Any]:
+    """`function`, compiled by torch at its first call.
+
+    Args:
+        cure: what to do where it cannot be, as without a C++ compiler: the end of the sentence that is raised then.
+        options: of `torch.compile`.
+    """
+    quick = torch.compile(function, **options)
+
+    def told(*args: Any, **named: Any) -> Any:
+        try:
+            return quick(*args, **named)
+        except RuntimeError as error:
+            from torch._dynamo.exc import TorchDynamoException
+
+            if not isinstance(error, TorchDynamoException):
+                raise
+            reason = str(getattr(error, "inner_exception", error)).strip().splitlines()[0]
+            raise StreamsepError(
+                f"the model cannot be compiled ({reason}); {cure}, or install a C++ compiler"
+            ) from None
+
+    return told

@@ -35,6 +35,7 @@ class BatchConfig:
         own_gain: per-stem gain in a song's own mix.
         overall: gain of the mixture.
         silence: probability that a stem is taken out.
+        alone: probability that of the stems that sound one alone is left, each as often: a pad before the song begins.
         active: probability that a crop is chosen where the stem sounds.
         extra: stem -> probability that it comes from the extra recordings of this stem alone (in a song's own mix: if
             it has none).
@@ -54,6 +55,7 @@ class BatchConfig:
     own_gain: Range = (-3.0, 3.0)
     overall: Range = (-12.0, 6.0)
     silence: float = 0.08
+    alone: float = 0.0
     active: float = 0.85
     extra: dict[str, float] = field(default_factory=lambda: {"vocals": 0.5})
     speed: Range = (0.88, 1.12)
@@ -67,11 +69,17 @@ class BatchConfig:
         check_range("seconds", self.seconds, 0.001, 86400)
         check_range("shift", self.shift, 0, 86400)
         check_range("seed", self.seed, 0, 2**63 - 1)
-        for name in ("remix", "in_time", "silence", "active", "respeed"):
+        for name in ("remix", "in_time", "silence", "alone", "active", "respeed"):
             check_range(name, getattr(self, name), 0, 1)
-        for name in ("gain", "own_gain", "overall", "speed"):
+        for name, low, high in (
+            ("gain", -300, 300),
+            ("own_gain", -300, 300),
+            ("overall", -300, 300),
+            ("speed", 0.05, 20),
+        ):
             check_order(name, getattr(self, name))
-        check_range("speed", self.speed[0], 0.05, 20)
+            for end in getattr(self, name):
+                check_range(name, end, low, high)
         unknown = sorted(set(self.extra) - set(STEMS))
         if unknown:
             raise ValueError(f"extra names the stem {unknown[0]!r}, which is not among {', '.join(STEMS)}")
@@ -243,6 +251,10 @@ class BatchMaker:
         return float(rng.uniform(*self.config.speed)) if rng.random() < self.config.respeed else 1.0
 
     def _silence(self, stems: Crops, rng: Generator) -> Crops:
+        sounding = sorted(stem for stem, crop in stems.items() if crop.samples.any())
+        if self.config.alone and rng.random() < self.config.alone and sounding:
+            lone = str(rng.choice(sounding))
+            return {lone: stems[lone]}
         kept = {stem: crop for stem, crop in stems.items() if rng.random() >= self.config.silence}
         return kept if any(crop.samples.any() for crop in kept.values()) else stems
 

@@ -91,8 +91,10 @@ class LoopConfig:
         check_range("save_minutes", self.save_minutes, 0, 10**9)
         check_range("excerpts", self.excerpts, 1, 10**6)
         check_range("excerpt_seconds", self.excerpt_seconds, 0.01, 86400)
-        if self.part_megabytes is not None and not self.part_megabytes >= 0.01:
-            raise ValueError("part_megabytes must be at least 0.01, or null")
+        if self.part_megabytes is not None:
+            check_range("part_megabytes", self.part_megabytes, 0.01, 10**9)
+        if self.log_seconds is not None:
+            check_range("log_seconds", self.log_seconds, 0, 10**9)
 
     def part(self, steps: int, hours: float) -> float:
         """How much of the schedule is done, 1 at its end."""

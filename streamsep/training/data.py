@@ -218,8 +218,8 @@ def _cache_folder(cache: Path, root: Path) -> Path:
 
 def _check_stems(joined: Mapping[str, Collection[str]]) -> None:
     for name, stems in joined.items():
-        if len(stems) < 2 or not set(stems) <= set(STEMS):
-            raise StreamsepError(f"`joined` of {name!r} must list at least two of {', '.join(STEMS)}")
+        if not len(set(stems)) == len(stems) >= 2 or not set(stems) <= set(STEMS):
+            raise StreamsepError(f"`joined` of {name!r} must list at least two different ones of {', '.join(STEMS)}")
 
 
 def _check_holders(tree: Tree, joined: Mapping[str, Sequence[str]]) -> None:

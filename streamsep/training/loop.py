@@ -30,7 +30,7 @@ from streamsep.training.parallel import World
 from streamsep.training.report import Report
 from streamsep.training.state import Progress, load_state, save_state
 from streamsep.training.stopping import stop_signals
-from streamsep.training.validation import Score, validate
+from streamsep.training.validation import validate
 
 _PATIENCE = 100  # steps without a finite gradient
 
@@ -101,16 +101,15 @@ class Trainer:
         if (teacher is not None) != (config.loss.teacher > 0):
             raise StreamsepError("a teacher needs both `loss: teacher` (its weight) in the configuration and --teacher")
         objective = Objective(self.model, config.loss, config.lookaheads, bf16=config.loop.bf16, teacher=teacher)
-        if config.loop.compile:
-            objective.compile(dynamic=False)  # in place: hooks of the world's wrapping stay around it
         self.batches = BatchMaker(library, config.batch, model.sources, objective.hop, rank=world.rank)  # type: ignore[arg-type]
         self._check_lengths(max(timing(model)[1] for model in objective.models))
         self.objective, self._draw = world.wrap(objective), objective.draw
         self.effects = None if config.effects is None else BatchEffects(config.effects, self.batches.sources)
         self.optimiser = optimiser_of(self.model, config.optimiser)
         self.average = Average(self.model, config.optimiser.ema)
+        if config.loop.compile:
+            objective.compile_networks()
         self.progress, self._in_a_row = Progress(), 0
-        self.score: Score | None = None
 
     def _check_lengths(self, latency: int) -> None:
         """Whether pieces and excerpts are longer than what is not scored of them, and hold the longest spectrum."""
@@ -254,7 +253,7 @@ class Trainer:
             backwards=self.config.batch.backwards,
             device=self.world.device,
         )
-        self.score, best = score, score.mean > self.progress.best
+        self.progress.score, best = score.rounded(), score.mean > self.progress.best
         if score.sdr:
             self.report.score(self.progress.step, self.progress.elapsed, score, best)
         if best:
@@ -289,7 +288,7 @@ class Trainer:
             "steps": progress.step,
             "hours": round(progress.elapsed / 3600, 3),
             "audio_hours": round(progress.step * mixtures * self.batches.frames / RATE / 3600, 3),
-            "validation": self.score.rounded() if self.score else None,
+            "validation": progress.score,
         }
         return {"training": training, "licence": self.config.licence}
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from streamsep.errors import StreamsepError
+from streamsep.models.causal_htdemucs import CausalHTDemucs
+from streamsep.models.htdemucs import HTDemucs
 from streamsep.models.lookahead import with_lookahead
+from streamsep.models.precision import compiled
 from streamsep.training.batches import Batch
 from streamsep.training.clips import RATE
 from streamsep.training.losses import LossConfig, separation_loss
@@ -39,6 +43,18 @@ class Objective(nn.Module):
         self.config, self.bf16, self.teacher = config, bf16, teacher
         self.models = nn.ModuleList([with_lookahead(model, hops) for hops in lookaheads] or [model])
         self.hop, _ = timing(model)
+
+    def compile_networks(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Compile what lies between the models' transforms; the loss, which branches on its data, stays as it is.
+
+        A compiled network keeps the weights that it was made of: whoever copies the model must do so before.
+        """
+        parts = [part for part in self.models.modules() if isinstance(part, CausalHTDemucs | HTDemucs)]
+        if not parts:
+            raise StreamsepError("a model of this class is not compiled; set loop: compile to false")
+        for part in parts:
+            network = compiled(part.network, "set loop: compile to false", backend=backend, dynamic=False)
+            part.network = network  # type: ignore[method-assign]
 
     def draw(self) -> int:
         """Number of a look-ahead, by PyTorch's own generator."""

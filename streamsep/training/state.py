@@ -32,6 +32,7 @@ class Progress:
         best: best validation so far, dB.
         skipped: steps left out for want of a finite gradient.
         validated: `elapsed` at the last validation.
+        score: what it found, for the checkpoint's record.
     """
 
     step: int = 0
@@ -39,6 +40,7 @@ class Progress:
     best: float = float("-inf")
     skipped: int = 0
     validated: float = 0.0
+    score: dict[str, Any] | None = None
 
 
 def save_state(

@@ -9,7 +9,7 @@ or added up (heard), so that each row sums to one. `bands` says which spectrogra
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ def write_attention(system: System, mix: Waves, heads: Sequence[tuple[int, int]]
     """Write the maps of a system over the beginning of an excerpt `[n, 2]` as pictures; returns what they show."""
     from streamsep.evaluation.report.excerpts import write_picture
 
-    model = load(system)
+    model = load(replace(system, device="cpu"))  # for four seconds: all around it is there too
     rate = int(model.sample_rate)
     longest = FRAMES * model.hop if hasattr(model, "hop") else len(mix)
     samples = torch.from_numpy(np.array(mix[: min(round(SECONDS * rate), longest)].T))
