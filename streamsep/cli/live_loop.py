@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from streamsep.engine.stream import Stream
 
 _PATIENCE = 0.8  # seconds from Ctrl-C to the end, whatever hangs
-_LAST_KEY = 0.2  # seconds that what a key began may take when the keys have ended
+_LAST_KEY = 0.6  # seconds for what a key has begun: a little longer than a recording takes at most to end
 _UNHEARD = "who listened has gone, so the music ends here; keep the program behind the pipe running"
 _TICK = 0.1
 
