@@ -316,6 +316,12 @@ def test_the_terminal_is_restored_after_an_exception(terminal: tuple[int, TextIO
     assert modes(stream) == before
 
 
+def ends(reader: KeyReader) -> bool:
+    """Whether the reader's thread comes to its end."""
+    reader._thread.join(20)
+    return not reader._thread.is_alive()
+
+
 def test_an_interrupt_as_the_reader_starts_restores_the_terminal(
     terminal: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,8 +338,7 @@ def test_an_interrupt_as_the_reader_starts_restores_the_terminal(
         with pytest.raises(KeyboardInterrupt), reader:
             pass
     assert modes(stream) == before
-    reader._thread.join(20)
-    assert not reader._thread.is_alive()
+    assert ends(reader)
 
 
 def test_a_key_that_hangs_does_not_hold_up_the_end(terminal: tuple[int, TextIO]) -> None:
@@ -349,8 +354,7 @@ def test_a_key_that_hangs_does_not_hold_up_the_end(terminal: tuple[int, TextIO])
         assert pressed.wait(20)
     assert reader._thread.is_alive() and modes(stream) == before
     answer.set()
-    reader._thread.join(20)
-    assert not reader._thread.is_alive()
+    assert ends(reader)
 
 
 def test_what_was_typed_and_not_read_does_not_reach_the_shell(terminal: tuple[int, TextIO]) -> None:

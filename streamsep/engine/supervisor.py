@@ -64,7 +64,7 @@ class Supervisor:
         self._host, self._backend, self._link = host, backend, link
         self._process, self._desk, self._patience = process, desk, patience
         self._worker_pause, self._device_pause = Backoff(0.2, 10.0), Backoff(0.25, 4.0)
-        self._worker_back, self._told_block, self._told_input = True, False, False
+        self._worker_back, self._told_blocks = True, set[str]()
         self._events: list[str] = []
         self._thread: threading.Thread | None = None
         self._progress, self._moved = (-1, -1), 0.0
@@ -116,16 +116,15 @@ class Supervisor:
 
     def _watch_blocks(self) -> None:
         """Tell of a period that has grown (in JACK anyone can change it): every hop is then late for good."""
-        longest, expected = self._process.longest_block, self._process.max_block
-        if longest > expected and not self._told_block:
-            self._told_block = True
-            blocks = f"the device now delivers blocks of {longest} frames"
-            self.tell(f"{blocks}, and the queue was made for {expected}; start again")
-        longest, expected = self._process.longest_input, self._process.input_block
-        if longest > expected and not self._told_input:
-            self._told_input = True
-            blocks = f"the input device now delivers blocks of {longest} frames"
-            self.tell(f"{blocks}, and the delay was made for {expected}: its sound is torn; start again")
+        process = self._process
+        self._watch_block("device", process.longest_block, process.max_block, "queue", "")
+        self._watch_block("input device", process.longest_input, process.input_block, "delay", ": its sound is torn")
+
+    def _watch_block(self, device: str, longest: int, expected: int, made: str, so: str) -> None:
+        if longest > expected and device not in self._told_blocks:
+            self._told_blocks.add(device)
+            blocks = f"the {device} now delivers blocks of {longest} frames"
+            self.tell(f"{blocks}, and the {made} was made for {expected}{so}; start again")
 
     def _watch_device(self, now: float) -> None:
         if self._thread is not None:
