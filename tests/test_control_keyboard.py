@@ -449,6 +449,21 @@ def test_the_terminal_is_set_again_only_in_the_foreground(
         signal.signal(signal.SIGCONT, former)
 
 
+def test_the_reading_thread_leaves_the_end_of_a_stop_to_the_main_thread(terminal: tuple[int, TextIO]) -> None:
+    """The kernel gives a signal to any thread that takes it; Python handles it in the main one, which may sleep."""
+    blocked, pressed = set[int](), threading.Event()
+
+    def press(key: str) -> None:
+        blocked.update(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        pressed.set()
+
+    with KeyReader(press, terminal[1]):
+        os.write(terminal[0], b"x")
+        assert pressed.wait(20)
+    assert signal.SIGCONT in blocked
+    assert signal.SIGCONT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def test_a_reader_in_another_thread_handles_no_signals(terminal: tuple[int, TextIO]) -> None:
     handlers = [signal.getsignal(signal.SIGCONT)]
 

@@ -96,6 +96,7 @@ class KeyReader:
             self._terminal.close()
 
     def _run(self) -> None:
+        self._terminal.leave_signals_to_main()
         rest = ""
         while (text := self._terminal.read(_GO_ON if rest else None)) is not None:
             whole, rest = split_unfinished(rest + text) if text else ("", "")
@@ -113,6 +114,9 @@ if sys.platform == "win32":
 
         def open(self) -> None:
             """Nothing to prepare."""
+
+        def leave_signals_to_main(self) -> None:
+            """There is no Ctrl-Z here."""
 
         def read(self, timeout: float | None = None) -> str | None:
             """What was typed since the last call, after waiting for it, at most for `timeout`; None at the end."""
@@ -182,6 +186,10 @@ else:
 
             signal.signal(signal.SIGCONT, handle)
             self._restore_handler = lambda: signal.signal(signal.SIGCONT, former or signal.SIG_DFL)
+
+        def leave_signals_to_main(self) -> None:
+            """In the reading thread: what wakes us after a stop goes to the main thread, which alone can handle it."""
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCONT})
 
         def read(self, timeout: float | None = None) -> str | None:
             """What was typed since the last call, after waiting for it, at most for `timeout`; None at the end."""
