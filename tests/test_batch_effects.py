@@ -100,7 +100,43 @@ def test_tone_leaves_shape_dtype_and_silence() -> None:
     assert half.dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("wrong", [{"tone": 1.5}, {"instrumental": 0.7, "vocals_only": 0.7}, {"gain": (3.0, 1.0)}])
-def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
+def level(stems: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """dB of what lies between two frequencies."""
+    hertz = torch.fft.rfftfreq(stems.shape[-1], 1 / RATE)
+    inside = (hertz >= low) & (hertz < high)
+    return 10 * torch.log10(torch.fft.rfft(stems)[..., inside].abs().square().sum((-1, -2)))
+
+
+def test_lows_are_lifted_as_much_as_asked_and_the_level_stays() -> None:
+    stems = batch(16, 8192)
+    stems[3, 1] = 0
+    out = applied(replace(NOTHING, lows={"bass": (6.0, 18.0)}), stems)
+    torch.testing.assert_close(out.square().sum((2, 3)), stems.square().sum((2, 3)), rtol=1e-4, atol=0)
+    torch.testing.assert_close(out[:, [0, 2, 3]], stems[:, [0, 2, 3]], atol=1e-4, rtol=0)
+    sounds = torch.arange(16) != 3
+    bass, before = out[sounds, 1], stems[sounds, 1]
+    lifted = level(bass, 10, 40) - level(before, 10, 40) - (level(bass, 500, 9000) - level(before, 500, 9000))
+    assert 5.5 < lifted.min() < 9 < 15 < lifted.max() < 18.5
+    assert not out[3, 1].any()
+
+
+def test_lows_leave_the_other_draws_as_they_are() -> None:
+    stems, config = batch(16), EffectsConfig()
+    as_before = applied(replace(config, lows={"bass": (3.0, 3.0)}), stems)[:, [0, 2, 3]]
+    torch.testing.assert_close(as_before, applied(config, stems)[:, [0, 2, 3]], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tone": 1.5},
+        {"instrumental": 0.7, "vocals_only": 0.7},
+        {"gain": (3.0, 1.0)},
+        {"lows": {"bas": (0.0, 3.0)}},
+        {"lows": {"bass": (3.0, 0.0)}},
+        {"lows": {"bass": (0.0, 90.0)}},
+    ],
+)
+def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):
         EffectsConfig(**wrong)  # type: ignore[arg-type]

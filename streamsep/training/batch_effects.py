@@ -7,16 +7,18 @@ mixture is the sum of the stems afterwards.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from streamsep.models.config_checks import check_order, check_range
+from streamsep.training.layouts import STEMS
 
 RATE = 44100
 _LOWEST, _HIGHEST = 40.0, 16000.0  # Hz, between which the equaliser's knobs lie
 _SILENCE = 1e-8  # mean square of what is taken for silence, 80 dB below full scale
+_LOWS = 80.0  # Hz below which the lows lie: the two lower octaves of a bass, the body of a bass drum
 _PAD = 4096  # samples of silence that take up what the equaliser smears beyond the end
 
 
@@ -33,6 +35,8 @@ class EffectsConfig:
         silence: probability that a stem falls silent.
         instrumental: probability that a mixture loses its vocals, if something else sounds in it.
         vocals_only: probability that a mixture is its vocals alone, if they sound.
+        lows: stem -> dB by which its lows (below 80 Hz) are lifted, drawn evenly between the two; its level stays.
+            Sampled basses lack the lows that records give them, and a model that never met them takes them for drums.
         seed: of all draws.
     """
 
@@ -44,6 +48,7 @@ class EffectsConfig:
     silence: float = 0.05
     instrumental: float = 0.05
     vocals_only: float = 0.02
+    lows: dict[str, tuple[float, float]] = field(default_factory=dict)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,6 +58,12 @@ class EffectsConfig:
             raise ValueError(f"{wrong[0] if wrong else 'instrumental + vocals_only'} must lie between 0 and 1")
         check_order("gain", self.gain)
         check_range("tone_gain", self.tone_gain, 0, 300)
+        if unknown := sorted(set(self.lows) - set(STEMS)):
+            raise ValueError(f"lows must be of {', '.join(STEMS)}, not of {unknown[0]!r}")
+        for stem, ends in self.lows.items():
+            check_order(f"lows of {stem}", ends)
+            for end in ends:
+                check_range(f"lows of {stem}", end, -60, 60)
 
 
 class BatchEffects:
@@ -70,6 +81,7 @@ class BatchEffects:
         swapped = torch.rand(shape, generator=draw) < config.swap
         factors = self._gains(shape, draw) * self._kept(sounding(stems), draw)
         out = equalise_batch(stems, torch.where(toned[..., None], curves, 0.0)) if toned.any() else stems
+        out = self._lift_lows(out, draw) if config.lows else out
         out = torch.where(swapped[..., None, None].to(stems.device), out.flip(2), out)
         return out * factors[..., None, None].to(stems)
 
@@ -78,6 +90,14 @@ class BatchEffects:
         decibels = low + (high - low) * torch.rand(shape, generator=draw)
         sign = torch.where(torch.rand(shape, generator=draw) < self.config.polarity, -1.0, 1.0)
         return sign * 10 ** (decibels / 20)
+
+    def _lift_lows(self, stems: Tensor, draw: torch.Generator) -> Tensor:
+        """The stems `[B, S, 2, T]` with other lows, at the levels (RMS) that they had."""
+        ends = torch.tensor([self.config.lows.get(name, (0.0, 0.0)) for name in self.sources])
+        decibels = ends[:, 0] + (ends[:, 1] - ends[:, 0]) * torch.rand(stems.shape[:2], generator=draw)
+        lifted = equalise_batch(stems, low_shelf(decibels, stems.shape[-1] + _PAD))
+        before, after = (x.float().square().mean((2, 3), keepdim=True) for x in (stems, lifted))
+        return lifted * (before / after.clamp(min=1e-12)).sqrt().to(stems)
 
     def _kept(self, sounds: Tensor, draw: torch.Generator) -> Tensor:
         """1 where a stem is kept, 0 where not; of what `sounds [B, S]` in a mixture something is always left."""
@@ -113,6 +133,12 @@ def draw_curves(shape: Sequence[int], frames: int, strength: float, draw: torch.
         2 * away[..., 1, :]
     )
     return shelves + (gains[..., 2:, :] * torch.exp(-(away[..., 2:, :] ** 2))).sum(-2)
+
+
+def low_shelf(decibels: Tensor, frames: int) -> Tensor:
+    """Tone controls `[*shape, frames // 2 + 1]` in dB that move what lies below 80 Hz by `decibels [*shape]`."""
+    octaves = torch.log2(torch.fft.rfftfreq(frames, 1 / RATE).clamp(min=10.0) / _LOWS)
+    return decibels[..., None] * torch.sigmoid(-6 * octaves)
 
 
 def equalise_batch(stems: Tensor, curves: Tensor) -> Tensor:
