@@ -20,11 +20,12 @@ from streamsep.files import Samples, read_audio, staged, to_stereo
 from streamsep.training.data import STEMS, song_folders
 
 _BLOCK = 4410  # samples
+_LOWS = 80.0  # Hz
 _TINY = 1e-9
 
 
 def measure(stem: Samples, mix: Samples, rate: int) -> dict[str, float]:
-    """Of one stem `[2, T]`: RMS beside the mix's in dB, centroid of its power in Hz, share of blocks that sound."""
+    """Of one stem `[2, T]`: RMS beside the mix's in dB, where its power lies, share of blocks that sound."""
     size = 1 << stem.shape[1].bit_length()  # a length with large prime factors takes ten times as long
     power = np.square(np.abs(np.fft.rfft(stem.mean(0), size)))
     frequencies = np.fft.rfftfreq(size, 1 / rate)
@@ -35,6 +36,7 @@ def measure(stem: Samples, mix: Samples, rate: int) -> dict[str, float]:
     return {
         "level_db": _db(float(np.mean(np.square(stem))) / float(np.mean(np.square(mix)) + _TINY)),
         "centroid_hz": float((power * frequencies).sum() / (power.sum() + _TINY)),
+        "lows_db": _db(float(power[frequencies < _LOWS].sum() / (power.sum() + _TINY))),
         "sounding": float(np.mean(blocks > 0.05 * blocks.max())),
         "width_db": _db(float(np.mean(np.square(side))) / float(np.mean(np.square(middle)) + _TINY)),
     }

@@ -176,13 +176,13 @@ def songs(result: dict[str, Any]) -> str:
     rows = [
         [
             name, stem, str(m["songs"]), span(m["level_db"], ".1f"), span(m["centroid_hz"], ".0f"),
-            span(m["sounding"], ".2f"), span(m["width_db"], ".0f"),
+            span(m["lows_db"], ".0f"), span(m["sounding"], ".2f"), span(m["width_db"], ".0f"),
         ]
         for name, stems in result["sets"].items()
         for stem, m in stems.items()
     ]  # fmt: skip
-    heads = ["set", "stem", "songs", "RMS beside the mix, dB", "spectral centroid, Hz", "share that sounds"]
-    return table([*heads, "side beside middle, dB"], rows)
+    heads = ["set", "stem", "songs", "RMS beside the mix, dB", "spectral centroid, Hz", "below 80 Hz, dB"]
+    return table([*heads, "share that sounds", "side beside middle, dB"], rows)
 
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
