@@ -25,6 +25,7 @@ from streamsep.files import Codec
 RESERVE = 64 << 20
 _PAUSE = 0.05
 _CHUNK_SECONDS = 0.1
+_AWAY = 1.0  # seconds of the mix that wait for their stems when the worker is away, and not merely late
 _CURE = "free some space or record into another folder"
 
 
@@ -145,6 +146,17 @@ class Recorder:
             count = min(left, self._chunk)
             self._write(count)
             left -= count
+        self._write_mix_alone()
+
+    def _write_mix_alone(self) -> None:
+        """What is left of the mix where no stems come any more, for want of a worker: with silence beside it."""
+        mix, stems = self._rings
+        left = 0 if mix.consumed < self._first[0] else mix.readable - self._latency - stems.readable
+        if left < _AWAY * self._sample_rate:  # it waits for its stems, as always
+            return
+        for start in range(0, left, self._chunk):
+            self._write(min(self._chunk, left - start), stems=False)
+        self.error = f"the stems of the last {left / self._sample_rate:.1f} s are silent: none came any more"
 
     def _ready(self) -> int:
         """Frames that both rings hold, behind the first to record."""
@@ -154,11 +166,14 @@ class Recorder:
                 return 0
         return min(ring.readable for ring in self._rings)
 
-    def _write(self, frames: int) -> None:
+    def _write(self, frames: int, stems: bool = True) -> None:
         """Move `frames` frames from the rings to all files, and only then look for errors: so all have the same."""
         block = self._block[:, :frames]
         self._rings[0].read(block[:2])
-        self._rings[1].read(block[2:])
+        if stems:
+            self._rings[1].read(block[2:])
+        else:
+            block[2:] = 0
         self._check_space()
         for track, pair in zip(self._tracks, block.reshape(-1, 2, frames), strict=True):
             track.write(pair)
