@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+import pytest
 
 
 class FakeDesk:
@@ -64,3 +69,23 @@ class FakeKnobs:
             return []
         self.recording = None
         return [self.takes[-1] / "drums.wav", self.takes[-1] / "mix.wav"]
+
+
+@pytest.fixture(name="terminal")
+def terminal_fixture() -> Iterator[tuple[int, TextIO]]:
+    """A terminal's two ends: where a person types, and what a program reads."""
+    if sys.platform == "win32":
+        pytest.skip("there are no pseudo-terminals")
+    person, program = os.openpty()
+    with os.fdopen(program, "r+b", buffering=0, closefd=True) as file:
+        import io
+
+        with io.TextIOWrapper(file) as stream:
+            yield person, stream
+    os.close(person)
+
+
+def modes(stream: TextIO) -> list[object]:
+    import termios
+
+    return termios.tcgetattr(stream.fileno())

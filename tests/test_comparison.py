@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,60 +20,21 @@ from scipy.signal import butter, sosfilt
 
 from streamsep.cli import main
 from streamsep.errors import StreamsepError
-from streamsep.evaluation import apart, comparison, separation
-from streamsep.evaluation.comparison import Plan, compare, slug
+from streamsep.evaluation import apart, separation
+from streamsep.evaluation.comparison import compare
 from streamsep.evaluation.jobs import read_result
-from streamsep.evaluation.material import Wanted
-from streamsep.evaluation.measures import song as song_measures
-from streamsep.evaluation.songs import SongFiles, songs_in
-from streamsep.evaluation.systems import Look, distinct_names, look_at, parse_systems
 from streamsep.files import write_audio
-from streamsep.models.checkpoint import save_checkpoint
-from tests.models import tiny
+from tests.comparison_plans import (
+    STEMS,
+    calls_fixture,  # noqa: F401  (a fixture)
+    data_fixture,  # noqa: F401  (a fixture)
+    models_fixture,  # noqa: F401  (a fixture)
+    plan,
+    write_song,
+)
 
 ROOT = Path(__file__).parents[1]
-STEMS = ("drums", "bass", "other", "vocals")
 TIMES = ("real_time_factor",)  # columns that no two runs share
-
-
-def write_song(folder: Path, rng: np.random.Generator, frames: int = 9000, stems: int = 2) -> Path:
-    for name in STEMS[:stems]:
-        write_audio(folder / f"{name}.wav", (0.1 * rng.standard_normal((2, frames))).astype(np.float32), 44100)
-    return folder
-
-
-@pytest.fixture
-def data(tmp_path: Path, rng: np.random.Generator) -> Path:
-    for index in range(3):
-        write_song(tmp_path / "data" / f"song {index}", rng)
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    for name in ("small", "other"):
-        save_checkpoint(tiny(), tmp_path / "models" / f"{name}.safetensors", {})
-    return tmp_path / "models"
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is done, and where: jobs run in this process, with short filters."""
-    done: list[str] = []
-
-    def run(work: Callable[..., Any], *arguments: Any, name: str = "") -> Any:
-        done.append(f"{work.__name__}: {name}")
-        return work(*arguments)
-
-    monkeypatch.setattr(apart, "run_apart", run)
-    monkeypatch.setattr(song_measures, "bss_frames", partial(song_measures.bss_frames, taps=8))
-    return done
-
-
-def plan(data: Path, *systems: str, **changes: Any) -> Plan:
-    looks = [look_at(system) for system in parse_systems(systems)]
-    given = {"wanted": Wanted(STEMS, 44100), "listen": 0, **changes}
-    return Plan(data.parent / "out", looks, songs_in(data, STEMS), **given)
 
 
 def test_a_finished_run_has_nothing_left_to_do(data: Path, calls: list[str]) -> None:
@@ -93,18 +53,6 @@ def test_what_else_lies_in_the_work_folder_stays(data: Path, calls: list[str]) -
     assert compare(plan(data, "mixture")).failures == []
     assert (theirs / "chapter.txt").read_text() == "years of work"
     assert [path.name for path in theirs.parent.iterdir()] == ["thesis"]
-
-
-def test_only_what_changed_is_done_anew(data: Path, calls: list[str], rng: np.random.Generator) -> None:
-    compare(plan(data, "mixture", "irm"))
-    calls.clear()
-    write_song(data / "song 1", rng, 9001)
-    compare(plan(data, "mixture", "irm"))
-    assert calls == ["prepare_song: song 1", "run_system: mixture on song 1", "run_system: irm on song 1",
-                     "finish_song: song 1"]  # fmt: skip
-    calls.clear()
-    compare(plan(data, "mixture", "irm", wanted=Wanted(STEMS, 44100, seconds=0.1)))
-    assert len(calls) == 12
 
 
 def test_what_was_done_before_a_kill_is_kept(data: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,38 +103,6 @@ def test_a_damaged_result_is_no_result(tmp_path: Path) -> None:
     assert read_result(tmp_path / "half.json") == read_result(tmp_path / "other.json") == read_result(tmp_path) == {}
 
 
-def test_names_become_files() -> None:
-    assert slug("live-23-small") == "live-23-small" and slug("stream live-23-small").startswith("stream-live-23-small-")
-    strange = [slug(name) for name in ("a/b", "a\\b", "a b", "a-b", "a  b", "../..", "曲", "x" * 200, "", "song")]
-    assert len(set(strange)) == 10 and "song" not in strange
-    assert all("/" not in name and len(name) < 80 and name.strip(".") for name in strange)
-
-
-def test_names_that_look_alike_lose_no_result(data: Path, calls: list[str]) -> None:
-    (data / "song 1").rename(data / "song-0")
-    given = plan(data, "a b=mixture", "a-b=silence", "song=irm")
-    outcome = compare(given)
-    assert [song["name"] for song in outcome.songs] == ["song 0", "song 2", "song-0"]
-    assert all([*song["results"]] == ["a b", "a-b", "song"] for song in outcome.songs)
-    assert all(song["results"][name]["system"] == name for song in outcome.songs for name in song["results"])
-    calls.clear()
-    compare(given)
-    assert calls == []
-
-
-@pytest.mark.parametrize(("differences", "run"), [(True, 2), (False, 1)])
-def test_one_more_system_is_all_that_is_done(
-    data: Path, calls: list[str], models: Path, differences: bool, run: int
-) -> None:
-    """But for models, whose stems are held against each other's; where nobody asks for that, they stay too."""
-    model = f"stream:{models / 'small.safetensors'}"
-    compare(plan(data, model, "irm", differences=differences))
-    calls.clear()
-    compare(plan(data, model, "irm", "silence", differences=differences))
-    assert [call.split(":")[0] for call in calls].count("run_system") == 3 * run
-    assert not any("irm" in call for call in calls)
-
-
 def test_a_stem_half_written_is_never_taken_for_a_whole_one(
     data: Path, calls: list[str], models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,76 +122,12 @@ def test_a_stem_half_written_is_never_taken_for_a_whole_one(
     assert outcome.failures == [] and len(outcome.songs[0]["differences"]) == 2
 
 
-def test_stems_from_elsewhere_are_measured_again_when_they_change(
-    data: Path, calls: list[str], rng: np.random.Generator
-) -> None:
-    """Those too that the truth lacks."""
-    for index in range(3):
-        write_song(data.parent / "theirs" / f"song {index}", rng, stems=4)
-    given = ("theirs=stems:" + str(data.parent / "theirs"),)
-    first = compare(plan(data, *given)).songs[1]["results"]["theirs"]["stems"]["vocals"]["peak"]
-    write_audio(data.parent / "theirs" / "song 1" / "vocals.wav", np.zeros((2, 9000), np.float32), 44100)
-    calls.clear()
-    again = compare(plan(data, *given)).songs[1]["results"]["theirs"]["stems"]["vocals"]["peak"]
-    assert again < first and [call for call in calls if "run_system" in call] == ["run_system: theirs on song 1"]
-
-
 def test_one_folder_of_stems_is_for_one_song(data: Path, calls: list[str], rng: np.random.Generator) -> None:
     theirs = write_song(data.parent / "theirs", rng, stems=4)
     with pytest.raises(StreamsepError, match=r"no drums\.wav.* in .*theirs.song 0; correct theirs"):
         compare(plan(data, f"theirs=stems:{theirs}"))
     alone = plan(data, f"theirs=stems:{theirs}")
     assert compare(replace(alone, songs=alone.songs[:1])).failures == []
-
-
-def test_the_key_tells_what_the_model_is_and_how_it_looks_ahead(data: Path, models: Path) -> None:
-    given = plan(data, f"stream:{models / 'small.safetensors'}")
-    (look,) = given.looks
-
-    def key(changed: Look) -> str:
-        return comparison._song_job(replace(given, looks=[changed]), given.songs[0], heard=False).systems[0].key
-
-    assert look.hop is not None
-    assert key(look) == key(replace(look)) != key(replace(look, hop=2 * look.hop))
-    assert key(replace(look, moves={"window": 1})) != key(replace(look, moves={"window": 2})) != key(look)
-    bag = models / "bag.yaml"
-    bag.write_text("models: [a]\n")
-    system = replace(look.system, what=str(bag))
-    before = system.settings()
-    (models / "a-1.safetensors").write_bytes(b"1")
-    assert system.settings() != before
-    record = models / "small.json"
-    before = look.system.settings()
-    record.write_text(record.read_text() + " ")
-    assert look.system.settings() != before
-
-
-def test_a_song_given_twice_is_two_songs(data: Path, calls: list[str]) -> None:
-    given = plan(data, "mixture")
-    twice = replace(given, songs=[given.songs[0], given.songs[0]])
-    works = [job.systems[0].work for job in comparison._songs_jobs(twice)]
-    assert works[0] != works[1]
-    assert [song["name"] for song in compare(twice).songs] == ["song 0", "song 0 (2)"]
-
-
-def test_songs_of_one_name_are_kept_apart(data: Path, calls: list[str]) -> None:
-    songs = [*songs_in(data, STEMS), SongFiles("song 0", None, songs_in(data, STEMS)[1].stems)]
-    outcome = compare(Plan(data.parent / "out", [look_at(s) for s in parse_systems(["mixture"])], songs,
-                           Wanted(STEMS, 44100), listen=0))  # fmt: skip
-    assert [song["name"] for song in outcome.songs] == ["song 0", "song 1", "song 2", "song 0 (2)"]
-    assert comparison.FORMAT == 3
-
-
-def test_a_name_made_distinct_is_nobody_else_s(data: Path, calls: list[str]) -> None:
-    assert distinct_names(["a", "a", "a (2)", "a", "b"]) == ["a", "a (2)", "a (2) (2)", "a (3)", "b"]
-    names = [system.name for system in parse_systems(["x=irm", "x=ibm", "x (2)=psm"])]
-    assert len(set(names)) == 3
-    songs = [replace(song, name=name) for song, name in zip(songs_in(data, STEMS), ("t", "t", "t (2)"), strict=True)]
-    outcome = compare(replace(plan(data, "mixture"), songs=songs))
-    assert [song["name"] for song in outcome.songs] == ["t", "t (2)", "t (2) (2)"]
-    assert [song["true_stems"] for song in outcome.songs] == [
-        {name: str(path) for name, path in song.stems.items()} for song in songs
-    ]
 
 
 def test_evaluate_compares_into_a_folder(data: Path, calls: list[str]) -> None:

@@ -16,7 +16,7 @@ from streamsep.engine.link import Counter, Link, LinkShape
 from streamsep.engine.stream import Stream, StreamConfig
 from streamsep.engine.thread_host import ThreadHost
 from tests.engine_toys import DelaySplit
-from tests.test_engine_process import HandCranked
+from tests.hand_cranked import HandCranked
 
 PLAN = EdgePlan(44100, 44100, 44100, 2, ((1.0, 0.0), (0.0, 1.0)), 64)
 

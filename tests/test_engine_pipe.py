@@ -6,135 +6,24 @@ import contextlib
 import io
 import os
 import select
-import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import soundfile
 
-from streamsep.engine.backends.base import AudioBackend
 from streamsep.engine.backends.descriptor import Descriptor, PolledDescriptor, ThreadedDescriptor
 from streamsep.engine.backends.pipe import PipeDevice, PipeSource
 from streamsep.engine.pcm import ENCODINGS, Encoding, Pcm, read_wav_header, wav_header
-from streamsep.engine.ring import Audio
 from streamsep.errors import StreamsepError
+from tests.pipes import LAG, Echo, Pipes, echoed, noise, pipes_fixture, play  # noqa: F401  (a fixture)
 
-ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 polled = pytest.mark.skipif(not hasattr(select, "poll"), reason="pipes cannot be polled here")
 KINDS = [pytest.param(PolledDescriptor, marks=polled), ThreadedDescriptor]
-LAG = 37
-
-
-class Echo:
-    """A callback that plays its input on all pairs of outputs, `LAG` frames late."""
-
-    ended, compiled = False, None
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.pumped = 0
-        self._past: Audio = np.zeros((2, LAG), np.float32)
-
-    def __call__(self, indata: Audio, outdata: Audio, xrun: bool = False) -> None:
-        self.sizes.append(indata.shape[1])
-        joined = np.concatenate([self._past, indata], axis=1)
-        for first in range(0, outdata.shape[0], 2):
-            outdata[first : first + 2] = joined[:, : indata.shape[1]]
-        self._past = joined[:, indata.shape[1] :]
-
-    def capture(self, indata: Audio) -> None:
-        raise AssertionError("this device is one")
-
-    def pump(self) -> None:
-        self.pumped += 1
-
-
-class Pipes:
-    """A pipe in, a pipe out, and threads that feed the one and empty the other."""
-
-    def __init__(self) -> None:
-        (self.source, self.feed), (self.drain, self.sink) = os.pipe(), os.pipe()
-        self.heard = bytearray()
-        self._open = {self.source, self.feed, self.drain, self.sink}
-        self._threads: list[threading.Thread] = []
-
-    def send(self, data: bytes, cuts: Callable[[], int] = lambda: 65536) -> None:
-        """Feed `data` in pieces of `cuts()` bytes, then end the stream."""
-
-        def feed() -> None:
-            position = 0
-            while position < len(data):
-                position += os.write(self.feed, data[position : position + cuts()])
-            self.close(self.feed)
-
-        self._go(feed)
-
-    def listen(self) -> None:
-        def hear() -> None:
-            while piece := os.read(self.drain, 65536):
-                self.heard.extend(piece)
-
-        self._go(hear)
-
-    def close(self, number: int) -> None:
-        if number in self._open:
-            self._open.remove(number)
-            os.close(number)
-
-    def end(self) -> bytes:
-        """All that was heard, once the device is done."""
-        self.close(self.sink)
-        for thread in self._threads:
-            thread.join(20)
-            assert not thread.is_alive()
-        return bytes(self.heard)
-
-    def tidy(self) -> None:
-        for number in list(self._open):
-            self.close(number)
-
-    def _go(self, function: Callable[[], None]) -> None:
-        self._threads.append(threading.Thread(target=function))
-        self._threads[-1].start()
-
-
-@pytest.fixture
-def pipes() -> Iterator[Pipes]:
-    made = Pipes()
-    yield made
-    made.tidy()
-
-
-def play(device: AudioBackend, echo: Echo | None = None) -> Echo:
-    echo = echo or Echo()
-    device.start(echo, echo.pump, LAG)
-    try:
-        while not device.wait(0.05):
-            pass
-    finally:
-        device.stop()
-    return echo
-
-
-def noise(frames: int, channels: int = 2) -> Audio:
-    return np.random.default_rng(0).uniform(-0.5, 0.5, (channels, frames)).astype(np.float32)
-
-
-def echoed(samples: Audio, played: Audio) -> None:
-    """`played` is `samples`, `LAG` later, with silence around it."""
-    frames = samples.shape[1]
-    assert played.shape[1] >= frames + LAG
-    np.testing.assert_array_equal(played[:, LAG : LAG + frames], samples)
-    assert not played[:, :LAG].any()
-    assert not played[:, LAG + frames :].any()
 
 
 @pytest.mark.parametrize("header", [True, False], ids=["wav", "raw"])
@@ -354,91 +243,3 @@ def test_devices_leave_no_thread_and_no_handle() -> None:
         one()
     assert threading.active_count() <= threads
     assert len(os.listdir("/proc/self/fd")) <= handles
-
-
-PROGRAM = """
-import sys
-from streamsep import cli
-from streamsep.engine.backends.pipe import PipeDevice, PipeSource
-from tests.test_engine_pipe import play
-import argparse
-def run(args):
-    print("ready", file=sys.stderr, flush=True)
-    play(PipeDevice(2))
-    return 0
-def build():
-    parser = argparse.ArgumentParser()
-    parser.set_defaults(run=run)
-    return parser
-cli.build_parser = build
-sys.exit(cli.main([]))
-"""
-
-
-def program(**streams: Any) -> subprocess.Popen[bytes]:
-    """The command line around one device on stdin and stdout."""
-    command = [sys.executable, "-W", "error", "-c", PROGRAM]
-    process = subprocess.Popen(command, bufsize=0, stderr=subprocess.PIPE, **streams)
-    assert process.stderr is not None and process.stderr.readline() == b"ready\n"
-    return process
-
-
-@ffmpeg
-@pytest.mark.parametrize(
-    ("flags", "channels"),
-    [
-        (["-c:a", "pcm_s16le"], 2),
-        (["-c:a", "pcm_s24le"], 2),
-        (["-c:a", "pcm_s32le"], 2),
-        (["-c:a", "pcm_f32le"], 2),
-        (["-c:a", "pcm_s24le"], 1),
-        (["-c:a", "pcm_s16le", "-metadata", "title=a song"], 1),
-        (["-c:a", "pcm_s16le", "-rf64", "always"], 2),
-    ],
-)
-def test_between_two_ffmpegs(tmp_path: Path, flags: list[str], channels: int) -> None:
-    samples = np.round(noise(20_000, channels) * 2**15) / np.float32(2**15)
-    soundfile.write(tmp_path / "song.flac", samples.T, 32000, subtype="PCM_16")
-    quiet = ["ffmpeg", "-v", "error", "-nostdin"]
-    first = [*quiet, "-i", str(tmp_path / "song.flac"), *flags, "-f", "wav", "-"]
-    last = [*quiet, "-f", "wav", "-i", "pipe:", "-c:a", "pcm_f32le", str(tmp_path / "out.wav")]
-    with (
-        subprocess.Popen(first, stdout=subprocess.PIPE) as before,
-        program(stdin=before.stdout, stdout=subprocess.PIPE) as ours,
-        subprocess.Popen(last, stdin=ours.stdout) as after,
-    ):
-        for stream in (before.stdout, ours.stdout):
-            assert stream is not None
-            stream.close()
-        assert ours.stderr is not None
-        assert ours.stderr.read() == b""
-    assert (before.returncode, ours.returncode, after.returncode) == (0, 0, 0)
-    played, rate = soundfile.read(tmp_path / "out.wav", dtype="float32")
-    assert rate == 32000
-    echoed(np.broadcast_to(samples, (2, 20_000)), played.T)
-
-
-def test_a_reader_that_closes_ends_the_program_quietly() -> None:
-    with program(stdin=subprocess.PIPE, stdout=subprocess.PIPE) as ours:
-        assert ours.stdin is not None and ours.stdout is not None and ours.stderr is not None
-        ours.stdin.write(wav_header(Pcm(), None) + bytes(8 * 1000))
-        assert len(ours.stdout.read(100)) == 100
-        ours.stdout.close()
-        try:
-            while ours.poll() is None:
-                ours.stdin.write(bytes(65536))
-        except BrokenPipeError:
-            pass
-        assert (ours.wait(20), ours.stderr.read()) == (1, b"")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("begun", [True, False])
-def test_an_interrupt_ends_a_program_that_waits_for_sound(begun: bool) -> None:
-    with program(stdin=subprocess.PIPE, stdout=subprocess.PIPE) as ours:
-        assert ours.stdin is not None and ours.stdout is not None and ours.stderr is not None
-        ours.stdin.write(wav_header(Pcm(), None) + bytes(8 * 256) if begun else b"RIFF")
-        if begun:
-            assert len(ours.stdout.read(100)) == 100
-        ours.send_signal(signal.SIGINT)
-        assert (ours.wait(20), ours.stderr.read()) == (130, b"streamsep: interrupted\n")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.engine_toys import DelaySplit
-from tests.test_engine_pool import HOP, make_pool, ones
+from tests.pool_toys import HOP, make_pool, ones
 
 
 def test_a_reset_goes_with_the_seat_that_asked_for_it() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 from pathlib import Path
 from typing import Any
@@ -10,62 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamsep.engine.backends.base import AudioBackend, CompiledProcess, LiveProcess, Pump
-from streamsep.engine.callback import OnOverload
 from streamsep.engine.executor import make_executor
 from streamsep.engine.link import Counter
 from streamsep.engine.routing import Route
 from streamsep.engine.stream import Stream, StreamConfig
 from streamsep.engine.thread_host import ThreadHost
 from tests.engine_toys import SHARES, Audio, DelaySplit, delayed, noise, tone
-
-C_CALLBACK = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p
-)
-
-
-class HandCranked(AudioBackend):
-    """A device whose blocks the test delivers, through C functions or through Python."""
-
-    block, max_block, lock_step, latency = None, 64, True, 0
-
-    def __init__(self, compiled: bool, rate: int = 44100, inputs: int = 2, outputs: int = 2, two: bool = False) -> None:
-        self.takes_compiled, self.sample_rate = compiled, rate
-        self.inputs, self.outputs, self.separate, self.input_block = inputs, outputs, two, 64 if two else 0
-
-    def start(self, process: LiveProcess, pump: Pump | None, lag: int) -> None:
-        self._process, self._pump = process, pump
-
-    def stop(self) -> None:
-        pass
-
-    def wait(self, timeout: float) -> bool:
-        return True
-
-    def deliver(self, block: Audio, flags: int = 0, now: float = 0.0) -> tuple[Audio, int]:
-        """One block `[inputs, n]`; returns what is played and what the callback says."""
-        out = np.full((block.shape[1], self.outputs), np.nan, np.float32)
-        if (compiled := self._process.compiled) is not None:
-            return out.T, call(compiled.callback, compiled, block, out, flags, now)
-        self._process(block, out.T, bool(flags & 0b1111))
-        assert self._pump is not None
-        self._pump()
-        return out.T, int(self._process.ended)
-
-    def hear(self, block: Audio, now: float) -> None:
-        """One block of a separate input."""
-        if (compiled := self._process.compiled) is not None:
-            assert call(compiled.capture, compiled, block, None, 0, now) == 0
-        else:
-            self._process.capture(block)
-
-
-def call(address: int, compiled: CompiledProcess, block: Audio, out: Audio | None, flags: int, now: float) -> int:
-    """As PortAudio does: interleaved, with its time structure."""
-    interleaved, when = np.ascontiguousarray(block.T), np.array([0.0, now, 0.0])
-    target = None if out is None else out.ctypes.data
-    function = C_CALLBACK(address)
-    return int(function(interleaved.ctypes.data, target, block.shape[1], when.ctypes.data, flags, compiled.userdata))
+from tests.hand_cranked import HandCranked
 
 
 def run(device: HandCranked, samples: Audio, config: StreamConfig, **faults: Any) -> tuple[Audio, Stream]:
@@ -212,89 +162,6 @@ def test_it_says_when_it_has_had_enough(compiled: bool) -> None:
     assert (before, stream._process.ended) == (False, True)
     stream.close()
     host.close()
-
-
-@pytest.mark.parametrize("on_overload", ["dry", "mute"])
-@pytest.mark.parametrize("compiled", [False, True])
-def test_bypass_and_panic_act_at_once_without_a_click(compiled: bool, on_overload: OnOverload) -> None:
-    samples = tone(12000)
-    device = HandCranked(compiled)
-    host = ThreadHost(make_executor("eager", DelaySplit(8, 24), max_chunk=8))
-    stream = Stream(host, device, StreamConfig(fade=32, recover_seconds=0.0, on_overload=on_overload))
-    for stem in DelaySplit().sources:
-        stream.set_mute(stem, True)
-    stream.start()
-    played = []
-    for number in range(samples.shape[1] // 16):
-        if number in (200, 300):
-            stream.set_bypass(number == 200)
-        if number in (220, 260):
-            stream.set_panic(number == 220)
-        played.append(device.deliver(samples[:, 16 * number : 16 * (number + 1)])[0])
-    stream.close()
-    host.close()
-    heard = np.concatenate(played, axis=1)
-    dry = delayed(samples, stream.delay, samples.shape[1])
-    np.testing.assert_array_equal(heard[:, : 200 * 16], 0)
-    np.testing.assert_array_equal(heard[:, 202 * 16 : 220 * 16], dry[:, 202 * 16 : 220 * 16])
-    np.testing.assert_array_equal(heard[:, 222 * 16 : 260 * 16], 0)
-    np.testing.assert_array_equal(heard[:, 262 * 16 : 300 * 16], dry[:, 262 * 16 : 300 * 16])
-    np.testing.assert_array_equal(heard[:, 303 * 16 :], 0)
-    assert np.abs(np.diff(heard)).max() <= np.abs(np.diff(samples)).max() + 0.5 / 32
-    assert stream.report().fades == 0
-
-
-@pytest.mark.parametrize("compiled", [False, True])
-def test_after_a_bypass_the_mix_is_heard_until_the_stems_are_back(compiled: bool) -> None:
-    samples = tone(6000)
-    device = HandCranked(compiled)
-    host = ThreadHost(make_executor("eager", DelaySplit(8, 24), max_chunk=8))
-    stream = Stream(host, device, StreamConfig(fade=32, recover_seconds=800 / 44100, on_overload="mute"))
-    stream.start()
-    played = []
-    for number in range(samples.shape[1] // 16):
-        if number in (100, 120):
-            stream.set_bypass(number == 100)
-        played.append(device.deliver(samples[:, 16 * number : 16 * (number + 1)])[0])
-    stream.close()
-    host.close()
-    heard, dry = np.concatenate(played, axis=1), delayed(samples, stream.delay, samples.shape[1])
-    # The stems sum to the mix; only where the bypass begins do both fades lie over each other.
-    np.testing.assert_allclose(heard[:, 102 * 16 :], dry[:, 102 * 16 : heard.shape[1]], atol=1e-6)
-
-
-@pytest.mark.parametrize("compiled", [False, True])
-def test_a_bypass_is_as_loud_as_the_mix_where_one_stem_is_routed(compiled: bool) -> None:
-    samples, device = tone(4000), HandCranked(compiled)
-    host = ThreadHost(make_executor("eager", DelaySplit(8, 24), max_chunk=8))
-    stream = Stream(host, device, StreamConfig(output="stems", routes=(Route("vocals", (1, 2)),), fade=32))
-    stream.start()
-    stream.set_bypass(True)
-    played = [device.deliver(samples[:, at : at + 16])[0] for at in range(0, 4000, 16)]
-    stream.close()
-    host.close()
-    heard, dry = np.concatenate(played, axis=1), delayed(samples, stream.delay, 4000)
-    np.testing.assert_allclose(heard[:, 1000:], dry[:, 1000:], atol=1e-6)
-
-
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("latency", [24, 4000])
-def test_a_reset_is_covered_by_the_mix_where_the_model_is_late(compiled: bool, latency: int) -> None:
-    samples, device = tone(16000), HandCranked(compiled)
-    host = ThreadHost(make_executor("eager", DelaySplit(8, latency), max_chunk=8))
-    stream = Stream(host, device, StreamConfig(fade=32, recover_seconds=0.0))
-    stream.start()
-    played = []
-    for at in range(0, 16000, 16):
-        if at == 8000:
-            stream.reset()
-        played.append(device.deliver(samples[:, at : at + 16])[0])
-    stream.close()
-    host.close()
-    heard, dry = np.concatenate(played, axis=1), delayed(samples, stream.delay, 16000)
-    loud = np.sqrt(np.mean(np.square(heard[:, 8100:12000]))) / np.sqrt(np.mean(np.square(dry[:, 8100:12000])))
-    assert loud == pytest.approx(1, abs=0.02)
-    np.testing.assert_allclose(heard[:, 13000:], dry[:, 13000:], atol=1e-6)
 
 
 def test_levels_are_peaks_since_the_last_look() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.test_engine_recorder import LATENCY, RATE, Band, read
+from tests.recorder_band import LATENCY, RATE, Band, read
 
 
 def test_a_worker_that_is_away_at_the_end_costs_the_stems_alone(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from streamsep.engine.thread_host import ThreadHost
 from streamsep.errors import StreamsepError
 from streamsep.files import Codec
 from tests.engine_toys import Audio, DelaySplit, noise
-from tests.test_engine_process import HandCranked
+from tests.hand_cranked import HandCranked
 
 CODEC = Codec("wav", 32)
 

@@ -1,4 +1,4 @@
-"""Songs as sound: soundfonts, sampled instruments, amplifiers, determinism, held-out material, files on disk."""
+"""Songs as sound: soundfonts, sampled instruments, determinism, held-out material, files on disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from streamsep.errors import StreamsepError
 from streamsep.training.clips import RATE
 from streamsep.training.data import song_folders
 from streamsep.training.practice_samples import one_shot_pieces
-from streamsep.training.songs.amplifier import Amplifier, amplify
 from streamsep.training.songs.players import Session, Studio
 from streamsep.training.songs.rendering import Maker, write_song
 from streamsep.training.songs.sampler import play_kit
@@ -26,7 +25,6 @@ from streamsep.training.songs.sounds import PROGRAMS
 from streamsep.training.songs.sources import SongsConfig, open_studio, read_songs_config
 from streamsep.training.songs.vorbis import encode_vorbis, numbered
 from tests.songs_material import write_instruments, write_soundfont
-from tools import draw_songs
 from tools.render_songs import main
 
 ALL = SongsConfig(kits=("machine box",), instruments=("bass finger", "guitar emily"), presets=(0,), drum_programs=(0,))
@@ -152,26 +150,6 @@ def test_parts_become_tracks_in_tune(fluidsynth: None, folder: Path, font: Path,
     assert {"bass finger", "guitar emily"} <= set(session.used)
 
 
-def test_an_amplifier_adds_overtones_below_its_ceiling() -> None:
-    pytest.importorskip("scipy")
-    sine = np.tile(0.3 * np.sin(2 * np.pi * 441 * np.arange(RATE) / RATE).astype(np.float32), (2, 1))
-    knobs = {"tight": 80.0, "bias": 0.1, "body": ((1000.0, 3.0, 1.0),), "ceiling": 5000.0}
-    shares, highs = [], []
-    for drive in (-20.0, 40.0):
-        spectrum = np.abs(np.fft.rfft(amplify(sine, Amplifier(drive=drive, **knobs))[0]))  # type: ignore[arg-type]
-        shares.append(float(spectrum[1323] / spectrum[441]))
-        highs.append(float(spectrum[12000:].max() / spectrum.max()))
-    assert shares[0] < 0.02 < 0.2 < shares[1] and max(highs) < 0.02
-
-
-def test_an_amplifier_keeps_time() -> None:
-    pytest.importorskip("scipy")
-    click = np.zeros((2, RATE), np.float32)
-    click[:, RATE // 2] = 0.5
-    heard = np.abs(amplify(click, Amplifier(0.0, 80.0, 0.0, (), 6000.0))[0])
-    assert np.argmax(heard) == pytest.approx(RATE // 2, abs=8)
-
-
 def test_vorbis_depends_on_the_sound_alone(tmp_path: Path) -> None:
     sound = np.random.default_rng(0).normal(0, 0.1, (2, 100_000)).astype(np.float32)
     data = encode_vorbis(sound)
@@ -273,34 +251,7 @@ def test_a_soundfont_of_ones_own_has_nobody_elses_licence(fluidsynth: None, font
     assert record["sounds"] == ["file fluid-mine 0"] and record["licences"] == []
 
 
-def test_a_picture_is_titled_by_what_a_record_tells(tmp_path: Path) -> None:
-    """`find_tempos` writes one of real songs."""
-    assert draw_songs._title(tmp_path) == tmp_path.name
-    for record, title in (
-        ({"tempo": 120.0, "first_bar": 0.1}, tmp_path.name),
-        ({"tempo": 120.0, "style": "rock"}, "rendered: rock, 120 bpm"),
-    ):
-        (tmp_path / "song.json").write_text(json.dumps(record))
-        assert draw_songs._title(tmp_path) == title
-
-
 def test_presets_that_no_soundfont_has_are_left_out(fluidsynth: None, font: Path) -> None:
     config = SongsConfig(presets=(0, 5, 8000), drum_programs=(0, 16))
     studio = open_studio(config, None, font)
     assert studio.presets == {0} and studio.font_kits == (0,)
-
-
-@pytest.mark.parametrize("flags", [["--at", "2"], ["--at", "-0.1"], ["--at", "1"], ["--seconds", "0"]])
-def test_a_picture_is_of_a_part_of_the_song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]) -> None:
-    monkeypatch.setattr("sys.argv", ["draw_songs", str(tmp_path), "-o", str(tmp_path / "a.png"), *flags])
-    with pytest.raises(SystemExit):
-        draw_songs.main()
-
-
-def test_a_picture_of_no_known_kind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("matplotlib")
-    monkeypatch.setattr("sys.argv", ["draw_songs", str(tmp_path), "-o", str(tmp_path / "a.jpeg2")])
-    assert draw_songs.main() == 1
-    assert "no picture ends in .jpeg2; choose one of " in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""The loop on tiny data: it learns, resumes to the bit, stops when asked, and averages without bias."""
+"""The loop on tiny data: it learns, resumes to the bit, and stops when asked."""
+
+from __future__ import annotations
 
 import itertools
 import os
@@ -8,7 +10,7 @@ from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,61 +19,16 @@ from torch import Tensor, nn
 
 from streamsep.config import from_dict, to_dict
 from streamsep.errors import StreamsepError
-from streamsep.training.batches import Batch, BatchConfig, BatchMaker
-from streamsep.training.clips import BLOCK, Clip
-from streamsep.training.config import LoopConfig, OptimiserConfig, TrainConfig
-from streamsep.training.data import STEMS, Library, Song
+from streamsep.training.batches import Batch, BatchMaker
+from streamsep.training.config import TrainConfig
+from streamsep.training.data import STEMS, Library
 from streamsep.training.loop import Trainer, train
-from streamsep.training.losses import LossConfig
 from streamsep.training.objective import Objective
-from streamsep.training.optimiser import Average, Muon, learning_rate, optimiser_of
 from streamsep.training.parallel import World
 from streamsep.training.report import Report
 from streamsep.training.stopping import check_fresh, forget
 from tests.models import tiny
-
-CONFIG = TrainConfig(
-    model="toy",
-    batch=BatchConfig(size=2, seconds=0.2),
-    loss=LossConfig(warm=0.01, ffts=(256,)),
-    optimiser=OptimiserConfig(lr=1e-2, warm_up=2),
-    loop=LoopConfig(hours=None, steps=8, excerpts=2, excerpt_seconds=0.2),
-)
-
-
-class Toy(nn.Module):
-    """A gain for each stem behind a causal filter, late by one hop."""
-
-    hop, latency, sample_rate, sources = 64, 64, 44100, STEMS
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-        torch.manual_seed(0)
-        self.filter = nn.Conv1d(2, 8, 16)
-        self.noise = nn.Dropout(0.1)
-
-    def forward(self, mix: Tensor) -> Tensor:
-        out: Tensor = self.noise(self.filter(nn.functional.pad(mix, (15 + self.latency, -self.latency))))
-        return out.unflatten(1, (4, 2))
-
-
-@pytest.fixture(scope="module")
-def library() -> Library:
-    def clip(seed: int) -> Clip:
-        samples = np.random.default_rng(seed).normal(0, 3000, (30000, 2)).astype(np.int16)
-        return Clip(samples, 1 / 32767, np.full(-(-30000 // BLOCK), 0.09, np.float32), 0.09)
-
-    songs = tuple(Song(f"song{i}", {stem: clip(10 * i + j) for j, stem in enumerate(STEMS)}) for i in range(3))
-    return Library(songs=songs[:2], extra={}, validation=songs[2:])
-
-
-def run(library: Library, out: Path, config: TrainConfig = CONFIG, **options: Any) -> dict[str, Any]:
-    model = Toy()
-    out.mkdir(parents=True, exist_ok=True)
-    train(model, library, config, out, report=Report(out, seconds=0.0, quiet=True), **options)
-    state: dict[str, Any] = torch.load(out / "state.pt", weights_only=True)
-    return state
+from tests.training_toys import CONFIG, Listener, Toy, library_fixture, run  # noqa: F401  (a fixture)
 
 
 def same(a: Any, b: Any) -> bool:
@@ -113,16 +70,6 @@ def test_a_resumed_run_hears_its_configuration(tmp_path: Path, library: Library,
     assert {tuple(group["betas"]) for group in groups if "betas" in group} == {(0.9, 0.9)}
 
 
-class Listener(Toy):
-    """Keeps what it hears."""
-
-    heard: ClassVar[list[Tensor]] = []  # of the average's copy too
-
-    def forward(self, mix: Tensor) -> Tensor:
-        self.heard.append(mix.detach().clone())
-        return super().forward(mix)
-
-
 def test_backwards_all_is_heard_from_its_end(tmp_path: Path, library: Library) -> None:
     """Batches and the validation's excerpts alike, and their truth with them: the loss knows no time."""
     heard, losses = {}, {}
@@ -150,15 +97,6 @@ def test_short_sessions_are_validated_too(tmp_path: Path, library: Library, monk
         rows.append(len(table.read_text().splitlines()) - 1 if table.exists() else 0)
         assert progress["step"] == session + 1
     assert rows == [0, 0, 0, 0, 1, 1]
-
-
-def test_scales_of_a_channel_each_do_not_decay() -> None:
-    model = tiny()
-    optimiser = optimiser_of(model, OptimiserConfig(weight_decay=0.1))
-    decaying = {id(p) for group in optimiser.param_groups if group["weight_decay"] for p in group["params"]}
-    names = {name for name, p in model.named_parameters() if id(p) in decaying}
-    assert any(name.endswith("weight") for name in names) and not any(name.endswith("scale") for name in names)
-    assert any(name.endswith("scale") and p.ndim > 1 for name, p in model.named_parameters())
 
 
 class Terminating(Report):
@@ -282,62 +220,7 @@ def test_all_processes_look_equally_far_ahead(
     assert looked[0] == looked[1] and len(looked[0]) == 4 and len(set(looked[0])) > 1
 
 
-def test_average_is_the_bias_corrected_mean() -> None:
-    model = nn.Linear(1, 1, bias=False)
-    average, decay, values = Average(model, 0.9), 0.9, [3.0, -1.0, 5.0]
-    for value in values:
-        nn.init.constant_(model.weight, value)
-        average.update(model)
-    weights = [decay ** (len(values) - 1 - i) for i in range(len(values))]
-    expected = sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
-    assert float(next(average.model.parameters())) == pytest.approx(expected, rel=1e-6)
-
-
-def test_learning_rate_rises_then_falls_to_its_end() -> None:
-    config = OptimiserConfig(lr=1.0, warm_up=10, final=0.1)
-    assert learning_rate(0, 0.0, config) == pytest.approx(0.1)
-    assert learning_rate(9, 0.0, config) == 1.0
-    assert learning_rate(50, 0.5, config) == pytest.approx(0.55)
-    assert learning_rate(99, 1.0, config) == learning_rate(99, 2.0, config) == pytest.approx(0.1)
-
-
 def test_configuration_survives_a_round_trip_and_refuses_two_ends() -> None:
     assert from_dict(TrainConfig, to_dict(CONFIG)) == CONFIG
     with pytest.raises(StreamsepError, match="hours or steps"):
         from_dict(TrainConfig, {"model": "toy", "loop": {"hours": 1.0, "steps": 5}})
-
-
-def test_muon_moves_a_kernel_alike_in_all_directions_and_the_rest_as_adamw() -> None:
-    """A step's singular values are near the learning rate times 0.2 sqrt(longest side), whatever the gradient's."""
-    model = nn.Sequential(nn.Conv1d(12, 16, 1), nn.Conv1d(16, 2, 3))
-    optimiser = optimiser_of(model, OptimiserConfig(kind="muon", lr=1e-2, weight_decay=0.0))
-    before = [p.detach().clone() for p in model.parameters()]
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    kernel = next(model.parameters())
-    kernel.grad = torch.zeros_like(kernel)
-    for place, value in enumerate((4.0, -1.0, 0.5)):
-        kernel.grad[place, place] = value
-    optimiser.step()
-    moved = [p.detach() - old for p, old in zip(model.parameters(), before, strict=True)]
-    sizes = -moved[0][:, :, 0].diagonal() / (1e-2 * 0.2 * 16**0.5)
-    assert ((sizes[:3] * torch.tensor([1, -1, 1]) - 1).abs() < 0.4).all() and sizes[3:].abs().max() == 0
-    assert all(torch.allclose(step, torch.full_like(step, -1e-2), rtol=1e-2) for step in moved[1:])
-    assert {group["lr"] for group in optimiser.param_groups} == {1e-2}
-    with pytest.raises(ValueError, match="no optimiser 'sgd'; choose adamw or muon"):
-        OptimiserConfig(kind="sgd")
-
-
-@pytest.mark.parametrize("largest", [100, 99])
-def test_muon_leaves_matrices_larger_than_the_largest_to_adamw(largest: int) -> None:
-    """AdamW moves numbers of unlike gradients alike, Muon does not."""
-    model = nn.Sequential(nn.Linear(10, 10), nn.Linear(8, 8))
-    matrix = model.get_parameter("0.weight")
-    optimiser = Muon(model, OptimiserConfig(kind="muon", lr=1e-2, weight_decay=0.0), largest=largest)
-    before = matrix.detach().clone()
-    matrix.grad = torch.zeros(10, 10)
-    matrix.grad[0, :2] = torch.tensor([4.0, 0.5])
-    optimiser.step()
-    moved = (matrix.detach() - before)[0, :2] / -1e-2
-    alike = torch.allclose(moved, torch.ones(2), rtol=1e-2)
-    assert alike == (largest < 100)

@@ -1,4 +1,4 @@
-"""What steadies a run: the gradient's limit, the averaged weights, and which weights Muon moves."""
+"""What steadies a run: the learning rate, the gradient's limit, the averaged weights, and which weights Muon moves."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from streamsep.errors import StreamsepError
 from streamsep.training.config import OptimiserConfig
 from streamsep.training.data import Library
 from streamsep.training.loop import train
-from streamsep.training.optimiser import Average, Muon, optimiser_of
+from streamsep.training.optimiser import Average, Muon, learning_rate, optimiser_of
 from streamsep.training.report import Report
-from tests.test_training_loop import CONFIG, Toy
+from tests.models import tiny
 from tests.test_training_validation import HELD
+from tests.training_toys import CONFIG, Toy
 
 
 @pytest.mark.parametrize("clip", [1e-3, 1e3])
@@ -108,3 +109,67 @@ def test_weights_decay_by_rate_times_learning_rate_and_biases_do_not(kind: str) 
     optimiser_of(model, OptimiserConfig(kind=kind, lr=0.1, weight_decay=0.5)).step()
     torch.testing.assert_close(model.weight.detach(), before * (1 - 0.1 * 0.5))
     assert torch.equal(model.bias.detach(), torch.ones(8))
+
+
+def test_scales_of_a_channel_each_do_not_decay() -> None:
+    model = tiny()
+    optimiser = optimiser_of(model, OptimiserConfig(weight_decay=0.1))
+    decaying = {id(p) for group in optimiser.param_groups if group["weight_decay"] for p in group["params"]}
+    names = {name for name, p in model.named_parameters() if id(p) in decaying}
+    assert any(name.endswith("weight") for name in names) and not any(name.endswith("scale") for name in names)
+    assert any(name.endswith("scale") and p.ndim > 1 for name, p in model.named_parameters())
+
+
+def test_average_is_the_bias_corrected_mean() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    average, decay, values = Average(model, 0.9), 0.9, [3.0, -1.0, 5.0]
+    for value in values:
+        nn.init.constant_(model.weight, value)
+        average.update(model)
+    weights = [decay ** (len(values) - 1 - i) for i in range(len(values))]
+    expected = sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
+    assert float(next(average.model.parameters())) == pytest.approx(expected, rel=1e-6)
+
+
+def test_learning_rate_rises_then_falls_to_its_end() -> None:
+    config = OptimiserConfig(lr=1.0, warm_up=10, final=0.1)
+    assert learning_rate(0, 0.0, config) == pytest.approx(0.1)
+    assert learning_rate(9, 0.0, config) == 1.0
+    assert learning_rate(50, 0.5, config) == pytest.approx(0.55)
+    assert learning_rate(99, 1.0, config) == learning_rate(99, 2.0, config) == pytest.approx(0.1)
+
+
+def test_muon_moves_a_kernel_alike_in_all_directions_and_the_rest_as_adamw() -> None:
+    """A step's singular values are near the learning rate times 0.2 sqrt(longest side), whatever the gradient's."""
+    model = nn.Sequential(nn.Conv1d(12, 16, 1), nn.Conv1d(16, 2, 3))
+    optimiser = optimiser_of(model, OptimiserConfig(kind="muon", lr=1e-2, weight_decay=0.0))
+    before = [p.detach().clone() for p in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    kernel = next(model.parameters())
+    kernel.grad = torch.zeros_like(kernel)
+    for place, value in enumerate((4.0, -1.0, 0.5)):
+        kernel.grad[place, place] = value
+    optimiser.step()
+    moved = [p.detach() - old for p, old in zip(model.parameters(), before, strict=True)]
+    sizes = -moved[0][:, :, 0].diagonal() / (1e-2 * 0.2 * 16**0.5)
+    assert ((sizes[:3] * torch.tensor([1, -1, 1]) - 1).abs() < 0.4).all() and sizes[3:].abs().max() == 0
+    assert all(torch.allclose(step, torch.full_like(step, -1e-2), rtol=1e-2) for step in moved[1:])
+    assert {group["lr"] for group in optimiser.param_groups} == {1e-2}
+    with pytest.raises(ValueError, match="no optimiser 'sgd'; choose adamw or muon"):
+        OptimiserConfig(kind="sgd")
+
+
+@pytest.mark.parametrize("largest", [100, 99])
+def test_muon_leaves_matrices_larger_than_the_largest_to_adamw(largest: int) -> None:
+    """AdamW moves numbers of unlike gradients alike, Muon does not."""
+    model = nn.Sequential(nn.Linear(10, 10), nn.Linear(8, 8))
+    matrix = model.get_parameter("0.weight")
+    optimiser = Muon(model, OptimiserConfig(kind="muon", lr=1e-2, weight_decay=0.0), largest=largest)
+    before = matrix.detach().clone()
+    matrix.grad = torch.zeros(10, 10)
+    matrix.grad[0, :2] = torch.tensor([4.0, 0.5])
+    optimiser.step()
+    moved = (matrix.detach() - before)[0, :2] / -1e-2
+    alike = torch.allclose(moved, torch.ones(2), rtol=1e-2)
+    assert alike == (largest < 100)

@@ -22,8 +22,8 @@ from streamsep.training.loop import Trainer, train
 from streamsep.training.optimiser import learning_rate
 from streamsep.training.parallel import World
 from streamsep.training.report import Report
-from tests.test_training_loop import CONFIG, Listener, Toy
 from tests.test_training_validation import LIBRARY, Three
+from tests.training_toys import CONFIG, Listener, Toy
 
 PLAIN = replace(CONFIG, batch=replace(CONFIG.batch, extra={}))
 SONGS = replace(LIBRARY, validation=())

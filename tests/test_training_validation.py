@@ -19,7 +19,7 @@ from streamsep.training.loop import Trainer, train
 from streamsep.training.parallel import World
 from streamsep.training.report import Report
 from streamsep.training.validation import Score, excerpt_starts, validate
-from tests.test_training_loop import CONFIG, Toy
+from tests.training_toys import CONFIG, Toy
 
 SIDES = ("drums", "bass")  # the left channel, and the right one
 LATENCY, WARM = 96, 0.01
