@@ -2,7 +2,7 @@
 
     python -m benchmarks.songs rendered=SONGS real=MORE --json benchmarks/results/songs.json
 
-Each set is NAME=FOLDER, a folder of songs as `streamsep train --data` reads it.
+Each set is NAME=FOLDER, a folder of songs, or a MUSDB18-HQ tree; a song is a folder of stems.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from streamsep.errors import telling
+from streamsep.errors import StreamsepError, telling
 from streamsep.files import Samples, read_audio, staged, to_stereo
 from streamsep.training.data import STEMS, song_folders
 
@@ -52,6 +52,8 @@ def measure_set(folder: Path, name: str) -> dict[str, dict[str, object]]:
         mix = np.sum([sound[:, :length] for sound in sounding.values()], axis=0)
         for stem, sound in sounding.items():
             found[stem].append(measure(sound[:, :length], mix, stems[stem][1]))
+    if not any(found.values()):
+        raise StreamsepError(f"no stem in {folder} that sounds and is a file of its own; choose another set {name}")
     return {stem: _summary(rows) for stem, rows in found.items() if rows}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,15 @@ def test_a_stem_may_be_shorter_than_a_block(folder: Path, monkeypatch: pytest.Mo
     drums = json.loads(figures.read_text())["sets"]["few"]["drums"]
     assert drums["songs"] == 1 and drums["sounding"]["p50"] == 1
     assert drums["level_db"]["p50"] == pytest.approx(-3, abs=0.3)
+
+
+def test_a_set_of_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    song = tmp_path / "moises" / "moisesdb_v0.1" / "one"
+    write_audio(song / "drums" / "1.wav", np.full((2, 2000), 0.1, np.float32), 44100)
+    tracks = [{"id": "1", "extension": "wav", "trackType": "kick"}]
+    (song / "data.json").write_text(json.dumps({"stems": [{"stemName": "drums", "tracks": tracks}]}))
+    assert run(monkeypatch, f"m={tmp_path / 'moises'}", "--json", str(tmp_path / "out.json")) == 1
+    assert "no stem in" in capsys.readouterr().err and not (tmp_path / "out.json").exists()
 
 
 def test_a_set_without_a_name_costs_no_figures(

@@ -36,6 +36,16 @@ def evaluate(data: Path, *arguments: str | Path) -> int:
     return main(["evaluate", "--data", str(data), "--cache", str(data.parent / "cache"), *map(str, arguments)])
 
 
+def test_no_name_is_no_song(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(data, "--songs", "") == 1
+    assert "no song ''" in capsys.readouterr().err
+
+
+def test_less_than_a_sample_is_one(data: Path) -> None:
+    assert evaluate(data, "--seconds", "0.00001", "--json", data.parent / "figures.json") == 0
+    assert sorted(json.loads((data.parent / "figures.json").read_text())["mean"]) == ["bass", "drums"]
+
+
 def test_figures_are_written_whole(data: Path) -> None:
     figures = data.parent / "figures.json"
     assert evaluate(data, "--json", figures) == 0

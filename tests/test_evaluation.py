@@ -42,6 +42,19 @@ def test_edge_cases() -> None:
     assert si_sdr(S, 0 * S) == -math.inf
 
 
+def test_a_stem_alone_in_its_mixture_has_no_baseline() -> None:
+    """The best gain would be perfect there, and infinite among the other songs' in every mean."""
+    assert math.isnan(baseline_sdr(S, 0.3 * S))
+    assert math.isfinite(baseline_sdr(S, S + 1e-4 * N))
+
+
+def test_a_perfect_stem_does_not_swallow_the_others_of_a_mean() -> None:
+    rows = {str(at): {"drums": {"sdr": value}} for at, value in enumerate((3.0, math.inf, math.nan, 5.0))}
+    assert mean_scores(rows) == {"drums": {"sdr": 4.0}}
+    assert mean_scores({"a": {"drums": {"sdr": math.inf}}}) == {"drums": {"sdr": math.inf}}
+    assert mean_scores({"a": {"drums": {"sdr": -math.inf}}, **rows})["drums"]["sdr"] == -math.inf
+
+
 def test_totals_do_not_depend_on_the_pieces() -> None:
     reference, estimate, mix = torch.randn(3, 2, 5000).unbind()
     whole, pieces = StemTotals(frame=700), StemTotals(frame=700)

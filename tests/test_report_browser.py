@@ -170,3 +170,25 @@ def test_without_sound_or_truth_the_page_still_stands(browser: Any, tmp_path: Pa
     browser.get(path.as_uri())
     assert "No sound of this song" in browser.find_element("id", "player").text
     assert complaints(browser) == []
+
+
+def test_keys_while_the_sound_is_brought_in(browser: Any, tmp_path: Path) -> None:
+    browser.get_log("browser")
+    browser.get(make_report(tmp_path, songs=("only",)).as_uri())
+    strike = """for (const key of arguments)
+        document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }))"""
+    press(browser, "x", "[", "o")
+    assert browser.execute_script("return votes.length") == 0  # nothing was heard
+    browser.execute_script(strike, " ", "ArrowDown")
+    until(browser, "player.playing && player.tracks[0].asset.includes(state.stem) && state.stem === 'bass'")
+    browser.execute_script(strike, "b", "ArrowDown", "Enter", "ArrowDown")
+    until(browser, "player.playing && player.tracks[0].asset.includes('vocals')")
+    assert browser.execute_script("return votes.length") == 0
+    browser.execute_script(strike, "ArrowUp", " ")
+    until(browser, "player.tracks.length && player.tracks[0].asset.includes('other')")
+    assert browser.execute_script("return player.playing") is False  # the space was meant for what played
+    browser.execute_script(strike, " ")
+    until(browser, "player.playing")
+    browser.execute_script(strike, " ")
+    assert browser.execute_script("return player.playing") is False
+    assert complaints(browser) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from streamsep.errors import StreamsepError
 from tools import draw_songs
 
 
@@ -19,6 +20,10 @@ def test_a_picture_is_titled_by_what_a_record_tells(tmp_path: Path) -> None:
     ):
         (tmp_path / "song.json").write_text(json.dumps(record))
         assert draw_songs._title(tmp_path) == title
+    for broken in ("{", "7", '{"style": "rock"}', '{"style": "rock", "tempo": "fast"}'):
+        (tmp_path / "song.json").write_text(broken)
+        with pytest.raises(StreamsepError, match=r"song\.json is no record of a rendered song"):
+            draw_songs._title(tmp_path)
 
 
 @pytest.mark.parametrize("flags", [["--at", "2"], ["--at", "-0.1"], ["--at", "1"], ["--seconds", "0"]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes.util
 import json
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from streamsep.training.songs.sounds import PROGRAMS
 from streamsep.training.songs.sources import SongsConfig, open_studio, read_songs_config
 from streamsep.training.songs.vorbis import encode_vorbis, numbered
 from tests.songs_material import write_instruments, write_soundfont
-from tools.render_songs import main
+from tools.render_songs import main, rendered
 
 ALL = SongsConfig(kits=("machine box",), instruments=("bass finger", "guitar emily"), presets=(0,), drum_programs=(0,))
 
@@ -209,9 +210,10 @@ def test_the_tool_goes_on_where_it_was(
     assert main() == 0
     assert capsys.readouterr().out.startswith("1 songs, 0.2 minutes")
     assert second.stat().st_mtime_ns == before
-    first.unlink()
     config.write_text(config.read_text() + "made: 0.5\n")
     monkeypatch.setattr("tools.render_songs._makers", {})  # another run
+    assert main() == 1 and "made by other settings" in capsys.readouterr().err  # though nothing is missing
+    first.unlink()
     assert main() == 1 and not first.exists()
     assert f"{second.parent} was made by other settings" in capsys.readouterr().err
 
@@ -234,6 +236,40 @@ def test_a_song_that_fails_is_listed_and_the_rest_is_made(
     assert told.out.startswith("2 songs, 2.0 minutes")
     assert "render_songs: song 000001 failed: ValueError: no such chord" in told.err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000000", "000002"]
+
+
+def _is_killed(job: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_a_process_that_the_system_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a pool that starts another in its place, its song never comes, and the run never ends."""
+    monkeypatch.setattr("tools.render_songs.render", _is_killed)
+    with pytest.raises(StreamsepError, match=r"ended by the system.*--jobs"):
+        list(rendered([(None, 0), (None, 1)], 2))  # type: ignore[list-item]
+
+
+def test_what_cannot_be_made_is_told_before_any_song(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("sys.argv", ["render_songs", "--out", str(tmp_path / "file" / "out")])
+    assert main() == 1 and "choose another --out" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["render_songs", "--out", str(tmp_path / "out"), "--seed", "-5"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--seed -5 must be 0 or more" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_the_named_midi_songs(
+    fluidsynth: None, font: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.mid").write_bytes(b"")
+    command = ["render_songs", "--out", str(tmp_path / "out"), "--midi", str(tmp_path), "--soundfont", str(font)]
+    monkeypatch.setattr("sys.argv", [*command, "--instrumental"])
+    assert main() == 1
+    assert "holds none of the MIDI songs that" in capsys.readouterr().err
 
 
 def test_a_studio_without_samples_has_the_soundfont(fluidsynth: None, font: Path) -> None:

@@ -40,7 +40,13 @@ def test_the_tempo_of_a_folder(tmp_path: Path) -> None:
     for silent in ({}, {"tempo": None}, {"tempo": 0}, {"tempo": -3}):
         record.write_text(json.dumps(silent))
         assert tempo_of(tmp_path) is None
-    for broken in ("{", "[]", '{"tempo": "fast"}'):
+    for broken in (
+        "{",
+        "[]",
+        '{"tempo": "fast"}',
+        '{"tempo": 9, "first_bar": NaN}',
+        '{"tempo": 9, "first_bar": 1e999}',
+    ):
         record.write_text(broken)
         with pytest.raises(StreamsepError, match=r"song\.json does not tell a tempo"):
             tempo_of(tmp_path)

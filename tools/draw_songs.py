@@ -77,10 +77,13 @@ def _panel(axis: Any, levels: Samples, seconds: float) -> None:
 
 def _title(folder: Path) -> str:
     record = folder / "song.json"
-    song = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    if "style" not in song:  # `find_tempos` writes a record of real songs
-        return folder.name
-    return f"rendered: {song['style']}, {song['tempo']:.0f} bpm"
+    try:
+        song = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+        if "style" not in song:  # `find_tempos` writes a record of real songs
+            return folder.name
+        return f"rendered: {song['style']}, {song['tempo']:.0f} bpm"
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StreamsepError(f"{record} is no record of a rendered song; mend it or take it away") from None
 
 
 def _share(text: str) -> float:

@@ -10,8 +10,12 @@ import argparse
 import json
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +61,11 @@ def open_maker(order: Order) -> Maker:
             names = [name for name in voices.names(test=config.test) if order.voice or name not in voices.recorded]
             singers = Singers(open_voices(names, voices, order.voice, order.cache, quiet=True))
         midi = midi_files(order.midi, config.midi) if order.midi else ()
+        if order.midi and not midi:
+            raise StreamsepError(
+                f"{order.midi} holds none of the MIDI songs that {order.config} names; list yours there, or leave out "
+                "--midi"
+            )
         _makers[order] = Maker(config, studio, singers, midi, order.length)
     return _makers[order]
 
@@ -91,15 +100,41 @@ def render(job: tuple[Order, int]) -> tuple[int, float, str]:
 
 
 def rendered(jobs: list[tuple[Order, int]], processes: int) -> Iterator[tuple[int, float, str]]:
-    """What `render` gives, as the songs are finished."""
+    """What `render` gives, as the songs are finished.
+
+    Raises:
+        StreamsepError: the system ended one of the processes.
+    """
     if processes == 1:
         yield from map(render, jobs)
         return
     # Spawned, so that no process shares a synthesiser with another.
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap_unordered(render, jobs)
-        pool.close()  # and wait: a process that is killed leaves semaphores behind, of which Python then warns
-        pool.join()
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _obey_parent) as pool:
+        try:
+            for done in as_completed([pool.submit(render, job) for job in jobs]):
+                yield done.result()
+        except BrokenProcessPool:
+            raise StreamsepError(
+                "a process was ended by the system, as when memory is short; the same command with fewer --jobs goes on"
+            ) from None
+        except BaseException:  # an interruption; the songs at work are made anew by the next run
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def _obey_parent() -> None:
+    """Ctrl-C ends a process without a word, and so does the end of the one that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+
+    def wait_and_end() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait_and_end, daemon=True).start()
 
 
 @telling("render_songs")
@@ -135,9 +170,14 @@ def main() -> int:
                   not args.instrumental)  # fmt: skip
     wanted = range(args.seed, args.seed + args.count)
     jobs = [(order, index) for index in wanted if not (args.out / f"{index:06d}" / RECORD).exists()]
-    if jobs:
-        # What is missing is told once, and before any process starts.
-        check_records(args.out, wanted, open_maker(order).material)
+    if args.seed < 0:
+        parser.error(f"--seed {args.seed} must be 0 or more")
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StreamsepError(f"cannot write into {args.out} ({error.strerror}); choose another --out") from None
+    # What is missing is told once, and before any process starts.
+    check_records(args.out, wanted, open_maker(order).material)
     results = list(tqdm(rendered(jobs, args.jobs), total=len(jobs), desc="songs", unit="song"))
     failed = [(index, problem) for index, _, problem in results if problem]
     for index, problem in failed:

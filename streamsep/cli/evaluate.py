@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     check_subset(args.data, args.subset)
     folders = song_folders(args.data, args.subset)
-    names = chosen_names(folders, args.songs, args.data) if args.songs else list(folders)
+    names = list(folders) if args.songs is None else chosen_names(folders, args.songs, args.data)
     name = STREAM_DEFAULT if args.model is None else args.model
     model = load_model(name, device=pick_device(args.device))
     if not isinstance(model, Separator):

@@ -47,7 +47,7 @@ def evaluate_song(
     Returns:
         stem -> sdr, si_sdr, median_sdr (of 1 s frames), baseline_sdr, improvement (sdr - baseline_sdr), in dB.
     """
-    length = stems.length if seconds is None else min(stems.length, round(seconds * model.sample_rate))
+    length = stems.length if seconds is None else min(stems.length, max(1, round(seconds * model.sample_rate)))
     totals = {name: StemTotals(frame=model.sample_rate) for name in names}
 
     def mix(start: int, frames: int) -> Tensor:
@@ -84,8 +84,9 @@ def mean_scores(songs: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[
 
 
 def mean(values: Iterable[float]) -> float:
-    """Of the values that there are; nan of none."""
+    """Of the values that there are, nan of none; infinite ones, of perfect stems, do not swallow the others."""
     known = [value for value in values if not math.isnan(value)]
+    known = [value for value in known if value < math.inf] or known
     return sum(known) / len(known) if known else math.nan
 
 

@@ -17,6 +17,8 @@ from typing import Self
 
 from torch import Tensor
 
+_ALONE = 1e-10  # of a stem's power: what the mixture holds beside it is rounding
+
 
 def sdr(reference: Tensor, estimate: Tensor) -> float:
     """Signal-to-distortion ratio of the whole signal `[C, T]` in dB."""
@@ -114,10 +116,11 @@ class StemTotals:
 
     @property
     def baseline(self) -> float:
-        """SDR of the best constant gain on the mixture, in dB."""
+        """SDR of the best constant gain on the mixture, in dB; nan where the stem is all of it: nothing to separate."""
         if self.reference <= 0 or self._mix <= 0:
             return math.nan
-        return _decibels(self.reference, max(self.reference - self._share**2 / self._mix, 0.0))
+        error = self.reference - self._share**2 / self._mix
+        return _decibels(self.reference, error) if error > _ALONE * self.reference else math.nan
 
     @property
     def median(self) -> float:

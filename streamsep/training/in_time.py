@@ -40,6 +40,8 @@ def tempo_of(folder: Path) -> Tempo | None:
     try:
         facts = json.loads(record.read_text(encoding="utf-8"))
         tempo = Tempo(float(facts.get("tempo") or 0), float(facts.get("first_bar", 0)))
+        if not math.isfinite(tempo.first):
+            raise ValueError(f"a first bar at {tempo.first} seconds")
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise StreamsepError(f"{record} does not tell a tempo ({error}); mend it or take it away") from None
     return tempo if 0 < tempo.bpm < math.inf else None

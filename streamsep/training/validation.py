@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from streamsep.evaluation.evaluate import mean
 from streamsep.evaluation.metrics import StemTotals
 from streamsep.training.clips import RATE
 from streamsep.training.data import Song
@@ -26,7 +27,7 @@ class Score(NamedTuple):
     @property
     def mean(self) -> float:
         """Mean SDR over the stems."""
-        return float(np.mean(list(self.sdr.values()))) if self.sdr else float("nan")
+        return mean(self.sdr.values())
 
     def rounded(self) -> dict[str, dict[str, float]]:
         """The finite numbers, for a record."""
@@ -91,4 +92,4 @@ def _add(totals: dict[str, StemTotals], truth: Tensor, estimate: Tensor, latency
 
 
 def _means(values: dict[str, list[float]]) -> dict[str, float]:
-    return {stem: float(np.mean(numbers)) for stem, numbers in values.items()}
+    return {stem: mean(numbers) for stem, numbers in values.items()}

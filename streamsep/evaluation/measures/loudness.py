@@ -15,7 +15,10 @@ _ABSOLUTE, _RELATIVE = -70.0, -10.0  # gates: LUFS, and LU below the mean of wha
 
 
 class Loudness:
-    """Loudness in LUFS of a stereo sound that comes in pieces; equal to `pyloudnorm.Meter(rate).integrated_loudness`.
+    """Loudness in LUFS of a stereo sound that comes in pieces.
+
+    Equal to `pyloudnorm.Meter(rate).integrated_loudness` for a whole number of steps of 0.1 s; a last block that is cut
+    short is left out, as BS.1770 has it.
 
     Raises:
         StreamsepError: pyloudnorm is not installed.

@@ -36,15 +36,16 @@ function tick() {
 }
 
 async function loadAndPlay() {
+  player.again = true;
   await player.load(state.song, state.stem);
-  player.play();
   deal();
   drawPlayer();
 }
 
 function toggle() {
-  if (!player.tracks.length) return loadAndPlay();
-  player.playing ? player.stop() : player.play();
+  if (player.busy) player.again = !player.again;
+  else if (!player.tracks.length) return loadAndPlay();
+  else player.playing ? player.stop() : player.play();
   drawPlayer();
 }
 
@@ -56,7 +57,7 @@ function toggleMatched() {
 
 async function followState(values) {
   if (!("song" in values || "stem" in values)) return;
-  if (player.tracks.length) {
+  if (player.tracks.length || player.busy) {
     await player.load(state.song, state.stem);
     deal();
   }

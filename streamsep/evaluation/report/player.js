@@ -2,6 +2,7 @@
 
 const player = {
   context: null, tracks: [], playing: false, offset: 0, started: 0, chosen: null, matched: true, buffers: new Map(), loading: 0,
+  busy: false, again: false, // while tracks are brought in: whether they are to play then
 
   /** Seconds of the excerpt. */
   get duration() {
@@ -16,8 +17,11 @@ const player = {
 
   /** Bring in the tracks of a song's stem; the place is kept if the song is the same. */
   async load(song, stem) {
-    const turn = ++this.loading, again = this.playing, sameSong = this.song === song, place = sameSong ? this.position : 0;
+    const turn = ++this.loading, sameSong = this.song === song, place = sameSong ? this.position : 0;
+    this.again ||= this.playing;
+    this.busy = true;
     this.stop();
+    this.tracks = []; // nothing plays until the new ones are there: what was begun now could not be stopped
     this.context ??= new AudioContext();
     const wanted = trackList(song, stem).filter((track) => track.asset in ASSETS);
     const decoded = await Promise.all(wanted.map(async (track) => ({ ...track, buffer: await this.decode(track.asset) })));
@@ -26,7 +30,9 @@ const player = {
     this.song = song;
     this.offset = Math.min(place, Math.max(0, this.duration - 0.05));
     if (!this.tracks.some((track) => track.id === this.chosen)) this.chosen = this.tracks[0]?.id ?? null;
-    if (again) this.play();
+    this.busy = false;
+    if (this.again) this.play();
+    this.again = false;
   },
 
   async decode(name) {
@@ -62,6 +68,7 @@ const player = {
   },
 
   seek(seconds) {
+    if (!this.tracks.length) return;
     const again = this.playing;
     this.stop();
     this.offset = ((seconds % this.duration) + this.duration) % this.duration || 0;

@@ -42,8 +42,9 @@ function setMode(mode) {
   drawPlayer();
 }
 
-/** Write a vote down and deal anew. */
+/** Write a vote down and deal anew; while nothing can be heard there is nothing to vote for. */
 function vote(fact) {
+  if (!player.tracks.length) return;
   const song = songNow();
   votes.push({
     at: new Date().toISOString(), mode: test.mode, song: song.name, stem: state.stem, excerpt: song.excerpt,
@@ -59,7 +60,7 @@ function voteBest() {
 }
 
 function voteAbx(answer) {
-  if (test.mode !== "abx") return;
+  if (test.mode !== "abx" || test.a === test.b) return; // a system alone has nothing to be told from
   const is = answer === "A" ? test.a : test.b;
   vote({ a: test.a, b: test.b, answer, right: is === test.x });
 }
