@@ -23,7 +23,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from streamsep.damage import complains, has_length, is_cut, tell_damage
+from streamsep.damage import KeptFile, complains, has_length, is_cut, tell_damage
 from streamsep.errors import StreamsepError
 
 Samples = NDArray[np.float32]
@@ -104,7 +104,12 @@ def encode(path: Path, samples: Samples, rate: int, codec: Codec) -> None:
         allowed = max((r for r in _MP3_RATES if r <= rate), default=_MP3_RATES[0])
         samples, rate = resample(samples, rate, allowed), allowed
         extra |= {"bitrate_mode": "CONSTANT", "compression_level": _compression(codec.bitrate, rate)}
-    soundfile.write(os.fsencode(path), samples.T, rate, format=codec.format.upper(), **extra)
+    with KeptFile(path, "w") as file:
+        try:
+            soundfile.write(file, samples.T, rate, format=codec.format.upper(), **extra)
+        finally:
+            if file.error is not None:
+                raise file.error
 
 
 def _compression(bitrate: int, rate: int) -> float:
@@ -138,8 +143,10 @@ def staged(paths: Sequence[Path], cure: str = "choose another folder with -o") -
         yield temporary
         for source, place in zip(temporary, places, strict=True):
             source.replace(place)
+    except BrokenPipeError:  # of what is printed meanwhile: none of these files is a pipe
+        raise
     except (OSError, soundfile.LibsndfileError) as error:
-        # libsndfile does not tell what the system said; a full disk is what is left once the files are made.
+        # Where libsndfile does not tell what the system said, a full disk is what is left once the files are made.
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else "is the disk full?"
         folder = paths[0].parent
         raise StreamsepError(f"cannot write into {folder} ({reason}); {cure}") from None
@@ -256,7 +263,8 @@ def _read_with_libsndfile(path: Path) -> tuple[Samples, int] | None:
                 tell_damage(path)
             reorder = file.format == "OGG" and file.channels == 6
             return samples[:, _FROM_OGG] if reorder else samples, file.samplerate
-    except (soundfile.LibsndfileError, MemoryError):  # a damaged flac may claim any length, and all of it is reserved
+    # A damaged flac may claim any length, and all of it is reserved; a TypeError is of names such as a.raw.
+    except (soundfile.LibsndfileError, MemoryError, TypeError):
         return None
 
 

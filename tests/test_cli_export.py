@@ -139,3 +139,10 @@ def test_an_offline_model_is_refused_with_a_lookahead_too(
 def test_the_shipped_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "--onnx", "-o", str(tmp_path / "live.onnx")]) == 0
     assert "hop 512 at 44100 Hz, algorithmic latency 23.2 ms" in capsys.readouterr().out
+
+
+def test_a_stroke_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["export", "--onnx", "-n", "live-6-small", "-o", "-"])
+    assert not list(tmp_path.iterdir())

@@ -94,3 +94,10 @@ def test_an_action_is_required() -> None:
     with pytest.raises(SystemExit) as caught:
         main(["models"])
     assert caught.value.code == 2
+
+
+def test_a_card_in_another_encoding_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_checkpoint(causal(), tmp_path / "a.safetensors", {})
+    (tmp_path / "a.md").write_bytes(b"caf\xe9")
+    assert main(["models", "info", str(tmp_path / "a.safetensors")]) == 0
+    assert "caf\ufffd" in capsys.readouterr().out

@@ -120,3 +120,43 @@ def test_an_mp3_that_does_not_tell_its_length_is_read_to_its_end(
     assert sum(map(len, read_pieces(path, 44100))) >= FRAMES
     monkeypatch.setenv("PATH", str(tmp_path))
     assert 0 < read_audio(path)[0].shape[1] < FRAMES
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_with_a_hole_is_told(tmp_path: Path, subtype: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.ogg"
+    noise(path, subtype)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes(3000) + data[len(data) // 2 + 3000 :])
+    with caplog.at_level(logging.WARNING, "streamsep"):
+        assert read_audio(path)[0].shape[1] < FRAMES
+    assert len(caplog.messages) == 1
+
+
+@needs_ffmpeg
+def test_ogg_files_one_behind_the_other_are_read_to_the_end(tmp_path: Path) -> None:
+    """As a radio's stream has them; libsndfile reads the first."""
+    parts = []
+    for serial in (b"\1\0\0\0", b"\2\0\0\0"):
+        parts.append(with_serial(noise(tmp_path / "a.ogg").read_bytes(), serial))
+    (tmp_path / "a.ogg").write_bytes(b"".join(parts))
+    assert read_audio(tmp_path / "a.ogg")[0].shape[1] == pytest.approx(2 * FRAMES, abs=2048)
+
+
+def with_serial(data: bytes, serial: bytes) -> bytes:
+    """The Ogg file with another number of its stream, and the checksums that fit."""
+    pages = [bytearray(b"OggS" + page) for page in data.split(b"OggS")[1:]]
+    for page in pages:
+        page[14:18], page[22:26] = serial, bytes(4)
+        page[22:26] = ogg_checksum(bytes(page)).to_bytes(4, "little")
+    return b"".join(pages)
+
+
+def ogg_checksum(data: bytes) -> int:
+    """RFC 3533, section 6."""
+    value = 0
+    for byte in data:
+        value ^= byte << 24
+        for _ in range(8):
+            value = (value << 1) ^ (0x104C11DB7 if value & 0x80000000 else 0)
+    return value

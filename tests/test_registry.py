@@ -172,3 +172,9 @@ def test_help_tells_the_model_that_is_taken(
     with pytest.raises(SystemExit):
         main([command, "--help"])
     assert f"(default {registry.default_model(mode)}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_without_a_home_the_cure_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("STREAMSEP_CACHE", "~nobody-of-this-name/cache")
+    assert main(["models", "list"]) == 1
+    assert "set STREAMSEP_CACHE to a folder" in capsys.readouterr().err

@@ -260,3 +260,9 @@ def test_wrong_usage(flags: list[str], capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as stop:
         main(["tune", *flags])
     assert stop.value.code == 2 and flags[0] in capsys.readouterr().err
+
+
+def test_a_place_that_takes_no_figures_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("streamsep.cli.tune.measure", lambda *_: pytest.fail("measured in vain"))
+    assert main(["tune", "-n", "bidirectional-small", "--json", str(tmp_path / "file" / "a.json")]) == 1

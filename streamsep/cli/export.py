@@ -6,10 +6,9 @@ The file is checked against the model before it is written. Its interface: docs/
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from streamsep.cli.options import waiting_time
+from streamsep.cli.options import file_name, waiting_time
 
 
 def add_parser(subparsers: Any) -> None:
@@ -21,7 +20,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--lookahead", type=waiting_time, metavar="TIME", help="such as 100ms, if its weights learnt to wait"
     )
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the file to write")
+    parser.add_argument("-o", "--out", type=file_name, required=True, metavar="FILE", help="the file to write")
     parser.set_defaults(run=run)
 
 

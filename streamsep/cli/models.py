@@ -117,4 +117,4 @@ def _print_record(path: Path) -> None:
             print(f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     card = path.with_suffix(".md")
     if card.is_file():
-        print(f"\n{card.read_text(encoding='utf-8').strip()}")
+        print(f"\n{card.read_text(encoding='utf-8', errors='replace').strip()}")

@@ -165,6 +165,11 @@ def refuse_bits_of_mp3(args: argparse.Namespace, flag: str) -> None:
             raise StreamsepError(f"an mp3 has no bits a sample; leave out --{name}, or {flag}")
 
 
+def track_name(song: Path) -> str:
+    """The folder of a song's stems: its name without the ending, but of one such as ...wav, which leaves no name."""
+    return song.stem if song.stem.strip(".") else song.name
+
+
 def output_name(model: str) -> str:
     """The folder below --out for a model given by name or path; last and best come with the name of their run."""
     path = Path(model) if Path(model).name not in ("", "..") else Path(model).resolve()

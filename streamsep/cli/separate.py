@@ -192,6 +192,8 @@ def _make_job(args: argparse.Namespace) -> Job:
         raise StreamsepError(f"--{next(iter(offline))} is for offline models, and {name} is {kind}; leave it out")
     stems = _two_stems(args, model.sources)
     if not streaming:
+        if model.audio_channels != 2:
+            raise StreamsepError(f"{name} is not for stereo, which songs are separated in; choose another --model")
         model = _quickened(model, offline)
         if args.jobs > 1:
             offline["workers"] = 1  # songs take the place of segments

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from streamsep.cli.options import track_name
 from streamsep.engine.session import INPUT_LIMIT
 from streamsep.errors import StreamsepError
 from streamsep.files import (
@@ -50,7 +51,7 @@ class Output:
         Raises:
             StreamsepError: the template has an unknown field.
         """
-        fields = {"track": song.stem, "trackext": song.suffix[1:], "stem": stem, "ext": self.codec.format}
+        fields = {"track": track_name(song), "trackext": song.suffix[1:], "stem": stem, "ext": self.codec.format}
         try:
             # Plain fields only: a width could ask for any amount of memory.
             parts = list(string.Formatter().parse(self.template))

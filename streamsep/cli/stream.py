@@ -23,6 +23,7 @@ from streamsep.cli.options import (
     positive_float,
     positive_int,
     refuse_bits_of_mp3,
+    track_name,
     waiting_options,
 )
 from streamsep.errors import StreamsepError
@@ -205,7 +206,7 @@ def _split(recording: Samples, sources: tuple[str, ...]) -> dict[str, Samples]:
 def _outputs(args: argparse.Namespace, model: str, sources: tuple[str, ...]) -> dict[str, Path]:
     """The file of each stem, and with gains of the remix."""
     names = [*sources, "remix"] if args.gain else sources
-    folder = args.out / model / args.song.stem
+    folder = args.out / model / track_name(args.song)
     return {name: folder / f"{name}.{args.format}" for name in names}
 
 

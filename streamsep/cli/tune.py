@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import time
@@ -92,6 +93,7 @@ def _share(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, choose, try out, keep, tell."""
+    from streamsep.files import staged
     from streamsep.models.load import tuning_key
     from streamsep.models.registry import default_model, load_model
     from streamsep.models.separator import Separator
@@ -106,22 +108,27 @@ def run(args: argparse.Namespace) -> int:
     model: Any = load_model(name, device=device)
     if isinstance(model, Separator):
         raise StreamsepError(f"{name} streams by itself, at its own hop; streamsep tune is for offline models")
+    if model.audio_channels != 2:
+        raise StreamsepError(f"{name} is not for stereo, and only stereo models stream; choose another --model")
     place = this_place(str(device), args.threads)
     wish = Wish(args.lookahead, args.delay, args.margin, args.seconds, args.trial)
-    tuning = measure(model, tuning_key(name), place, wish, str(device))
-    moves = plan(tuning, args.lookahead)
-    if moves is not None and args.delay is not None:
-        _check_delay(tuning, moves, args.delay, name)
-    kept = save_tuning(tuning)
-    _tell(tuning, moves, args.lookahead)
-    if moves is None:
-        raise StreamsepError(
-            f"no window of {name} keeps up here with a look-ahead of {args.lookahead:g} s; choose a smaller model, a "
-            "shorter --lookahead or a smaller --margin"
-        )
-    print(f"kept in {kept}")
-    if args.json:
-        _write(args.json, tuning, moves)
+    with contextlib.ExitStack() as stack:
+        # Made first: a folder that cannot be written is better known before the work than after it.
+        files = stack.enter_context(staged([args.json], "choose another --json")) if args.json else []
+        tuning = measure(model, tuning_key(name), place, wish, str(device))
+        moves = plan(tuning, args.lookahead)
+        if moves is not None and args.delay is not None:
+            _check_delay(tuning, moves, args.delay, name)
+        kept = save_tuning(tuning)
+        _tell(tuning, moves, args.lookahead)
+        if moves is None:
+            raise StreamsepError(
+                f"no window of {name} keeps up here with a look-ahead of {args.lookahead:g} s; choose a smaller model, "
+                "a shorter --lookahead or a smaller --margin"
+            )
+        for path in files:
+            _write(path, tuning, moves)
+        print(f"kept in {kept}")
     return 0
 
 
@@ -226,8 +233,6 @@ def _tell(tuning: Tuning, moves: Windowing | None, lookahead: float) -> None:
 
 def _write(path: Path, tuning: Tuning, moves: Windowing) -> None:
     from streamsep.config import to_dict
-    from streamsep.files import staged
 
-    with staged([path], "choose another --json") as (temporary,):
-        text = json.dumps({"tuning": to_dict(tuning), "chosen": to_dict(moves)}, indent=2)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps({"tuning": to_dict(tuning), "chosen": to_dict(moves)}, indent=2)
+    path.write_text(text + "\n", encoding="utf-8")

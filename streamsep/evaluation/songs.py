@@ -146,7 +146,7 @@ def read_pieces(path: Path, rate: int) -> Iterator[Waves]:
     try:
         with soundfile.SoundFile(name) as file:
             direct = file.channels <= 2 and file.frames > 0 and has_length(file, path)
-    except soundfile.LibsndfileError:
+    except (soundfile.LibsndfileError, TypeError):  # a TypeError is of names such as a.raw
         direct = False
     if not direct:
         samples, own = read_audio(path)

@@ -111,6 +111,8 @@ def _offsets(options: Options, models: int, furthest: int) -> Sequence[int]:
 def _check_window(one: Pass, length: int) -> None:
     """Refuse windows that the model cannot take, before any work is done."""
     total, split, rate = length - one.start, one.options.split, one.model.sample_rate
+    if one.window == 0:
+        raise StreamsepError("a segment of less than one sample holds nothing; choose a longer --segment")
     if one.window is not None and one.window < total and not split:
         raise StreamsepError(f"without split, segment must cover the {total} samples of the song")
     try:

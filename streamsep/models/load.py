@@ -70,9 +70,7 @@ def as_separator(
         )
     offline = cast(OfflineModel, model)
     if offline.audio_channels != 2:
-        raise StreamsepError(
-            f"{name} is not for stereo; only stereo models stream, but separate works without --lookahead"
-        )
+        raise StreamsepError(f"{name} is not for stereo, which songs are separated in; choose another --model")
     moves = None
     if window is None and hop is None:
         moves = _tuned(offline, name, str(next(model.parameters()).device), lookahead, threads)

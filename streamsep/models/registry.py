@@ -152,10 +152,17 @@ def default_model(mode: Mode) -> str:
 
 
 def cache_folder() -> Path:
-    """The user's cache: STREAMSEP_CACHE, else streamsep in XDG_CACHE_HOME, else in ~/.cache."""
-    if chosen := os.environ.get("STREAMSEP_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamsep"
+    """The user's cache: STREAMSEP_CACHE, else streamsep in XDG_CACHE_HOME, else in ~/.cache.
+
+    Raises:
+        StreamsepError: the user has no home, or there is no such user.
+    """
+    try:
+        if chosen := os.environ.get("STREAMSEP_CACHE"):
+            return Path(chosen).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamsep"
+    except RuntimeError:
+        raise StreamsepError("there is no home folder for the cache; set STREAMSEP_CACHE to a folder") from None
 
 
 def weights_folder() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,12 +162,12 @@ def read_recording(path: Path) -> tuple[Samples, int]:
     """
     cure = "replace it or take it out of the folder"
     try:
-        info = soundfile.info(path)
-        if has_length(info, path):
-            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-            if is_cut(info, path, len(samples)):
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            whole, rate = has_length(file, path), file.samplerate
+            samples = file.read(dtype="float32", always_2d=True) if whole else np.zeros((0, 2), np.float32)
+            if whole and is_cut(file, path, len(samples)):
                 tell_damage(path)
-        else:
+        if not whole:
             turned, rate = read_audio(path)
             samples = turned.T
     except (OSError, RuntimeError) as error:
