@@ -37,7 +37,6 @@ class EffectsConfig:
         vocals_only: probability that a mixture is its vocals alone, if they sound.
         lows: stem -> dB by which its lows (below 80 Hz) are lifted, drawn evenly between the two; its level stays.
             Sampled basses lack the lows that records give them, and a model that never met them takes them for drums.
-        lifted: probability that the lows of a stem are.
         seed: of all draws.
     """
 
@@ -50,11 +49,10 @@ class EffectsConfig:
     instrumental: float = 0.05
     vocals_only: float = 0.02
     lows: dict[str, tuple[float, float]] = field(default_factory=dict)
-    lifted: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        names = ("tone", "polarity", "swap", "silence", "instrumental", "vocals_only", "lifted")
+        names = ("tone", "polarity", "swap", "silence", "instrumental", "vocals_only")
         wrong = [name for name in names if not 0 <= getattr(self, name) <= 1]
         if wrong or self.instrumental + self.vocals_only > 1:
             raise ValueError(f"{wrong[0] if wrong else 'instrumental + vocals_only'} must lie between 0 and 1")
@@ -97,7 +95,6 @@ class BatchEffects:
         """The stems `[B, S, 2, T]` with other lows, at the levels (RMS) that they had."""
         ends = torch.tensor([self.config.lows.get(name, (0.0, 0.0)) for name in self.sources])
         decibels = ends[:, 0] + (ends[:, 1] - ends[:, 0]) * torch.rand(stems.shape[:2], generator=draw)
-        decibels = torch.where(torch.rand(stems.shape[:2], generator=draw) < self.config.lifted, decibels, 0.0)
         lifted = equalise_batch(stems, low_shelf(decibels, stems.shape[-1] + _PAD))
         before, after = (x.float().square().mean((2, 3), keepdim=True) for x in (stems, lifted))
         return lifted * (before / after.clamp(min=1e-12)).sqrt().to(stems)
