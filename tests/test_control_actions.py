@@ -45,6 +45,7 @@ def test_what_does_not_go_on_within_a_moment_means_nothing(
 
     stream: Any = SimpleNamespace(fileno=lambda: 0)
     reader = KeyReader(found.append, stream)
-    reader._terminal = SimpleNamespace(read=read)  # type: ignore[assignment]
+    toy: Any = SimpleNamespace(read=read, leave_signals_to_main=lambda: None)
+    reader._terminal = toy
     reader._run()
     assert (found, asked) == (pressed, waits)
