@@ -175,7 +175,7 @@ def _tell(song: Path, report: Report) -> None:
 def _make_job(args: argparse.Namespace) -> Job:
     """Load the model and gather the flags; StreamsepError where they contradict each other or the model."""
     from streamsep.cli.songs import Job
-    from streamsep.models.load import as_separator
+    from streamsep.models.load import as_separator, check_stereo
     from streamsep.models.registry import default_model, load_model
 
     _refuse_idle_flags(args)
@@ -192,8 +192,7 @@ def _make_job(args: argparse.Namespace) -> Job:
         raise StreamsepError(f"--{next(iter(offline))} is for offline models, and {name} is {kind}; leave it out")
     stems = _two_stems(args, model.sources)
     if not streaming:
-        if model.audio_channels != 2:
-            raise StreamsepError(f"{name} is not for stereo, which songs are separated in; choose another --model")
+        check_stereo(model, name)
         model = _quickened(model, offline)
         if args.jobs > 1:
             offline["workers"] = 1  # songs take the place of segments

@@ -94,7 +94,7 @@ def _share(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Measure, choose, try out, keep, tell."""
     from streamsep.files import staged
-    from streamsep.models.load import tuning_key
+    from streamsep.models.load import check_stereo, tuning_key
     from streamsep.models.registry import default_model, load_model
     from streamsep.models.separator import Separator
     from streamsep.models.tuning import plan, save_tuning, this_place
@@ -108,8 +108,7 @@ def run(args: argparse.Namespace) -> int:
     model: Any = load_model(name, device=device)
     if isinstance(model, Separator):
         raise StreamsepError(f"{name} streams by itself, at its own hop; streamsep tune is for offline models")
-    if model.audio_channels != 2:
-        raise StreamsepError(f"{name} is not for stereo, and only stereo models stream; choose another --model")
+    check_stereo(model, name)
     place = this_place(str(device), args.threads)
     wish = Wish(args.lookahead, args.delay, args.margin, args.seconds, args.trial)
     with contextlib.ExitStack() as stack:

@@ -49,6 +49,16 @@ def load_separator(
     return as_separator(model, str(name_or_path), lookahead=lookahead, window=window, hop=hop, threads=threads)
 
 
+def check_stereo(model: OfflineModel, name: str) -> None:
+    """Refuse a model of mono, as nothing that separates songs can use it.
+
+    Raises:
+        StreamsepError: it is one.
+    """
+    if model.audio_channels != 2:
+        raise StreamsepError(f"{name} is not for stereo, which songs are separated in; choose another --model")
+
+
 def as_separator(
     model: nn.Module,
     name: str,
@@ -69,8 +79,7 @@ def as_separator(
             "another time"
         )
     offline = cast(OfflineModel, model)
-    if offline.audio_channels != 2:
-        raise StreamsepError(f"{name} is not for stereo, which songs are separated in; choose another --model")
+    check_stereo(offline, name)
     moves = None
     if window is None and hop is None:
         moves = _tuned(offline, name, str(next(model.parameters()).device), lookahead, threads)
